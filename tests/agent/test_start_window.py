@@ -1,0 +1,151 @@
+"""The start window: SIGKILL of the plugin at random while tasks start.
+
+No task may run twice, and nothing may be left. Two runs of one task would be found by the task
+itself: each run holds a lock for as long as a process of it lives.
+TRIO_DRIVER_START_KILLS is the number of kills; TRIO_DRIVER_SEED repeats the moments of a run.
+"""
+
+import os
+import random
+import time
+from functools import partial
+
+import pytest
+import trio
+
+from .footprint import Counts, Footprint, Role
+from .installation import ours_only
+from .jobs import Allocation, run_job
+from .nomad import Agent
+from .waiting import eventually, file_holds, kill_hard, wait_ended, wait_first
+
+pytestmark = ours_only
+
+KILLS = int(os.environ.get("TRIO_DRIVER_START_KILLS", "10"))
+
+KILLS_A_ROUND = 10
+
+TASKS_A_KILL = 3
+
+STORM_S = 6.0
+
+STORM_TASKS = 25
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    """Random numbers whose seed is in the output of a failed test."""
+    seed = int(os.environ.get("TRIO_DRIVER_SEED", time.time_ns() & 0xFFFFFF))
+    print(f"TRIO_DRIVER_SEED={seed}")
+    return random.Random(seed)
+
+
+def _assert_none_ran_twice(agent: Agent) -> None:
+    twice = agent.marks_dir / "twice"
+    assert not twice.exists(), f"two runs at the same time: {twice.read_text()}"
+
+
+async def _kill_plugin(footprint: Footprint) -> None:
+    plugins = await eventually(lambda: footprint.look()[Role.PLUGIN], "a plugin")
+    for plugin in plugins:
+        await kill_hard(plugin.pid)
+
+
+async def test_no_task_runs_twice_while_the_plugin_is_killed_all_the_time(
+    own_agent: Agent, own_footprint: Footprint, chance: random.Random
+) -> None:
+    job = await run_job(own_agent, "never_twice", marks=str(own_agent.marks_dir), count=STORM_TASKS)
+    with trio.move_on_after(STORM_S):
+        while True:
+            # The one wait for a length of time: the moment of the kill is what is tried.
+            await trio.sleep(chance.uniform(0, 0.6))
+            await _kill_plugin(own_footprint)
+    _assert_none_ran_twice(own_agent)
+
+    allocations = await job.allocations(STORM_TASKS)
+    states = [
+        await each.when(lambda task: task.state != "pending", "a started task")
+        for each in allocations
+    ]
+    print(f"{len(_starts(own_agent))} starts of {STORM_TASKS} tasks")
+    await _settle(own_footprint, allocations)
+    assert len(states) == STORM_TASKS
+    _assert_none_ran_twice(own_agent)
+
+
+async def _settle(footprint: Footprint, allocations: list[Allocation]) -> None:
+    """Wait until there is one executor for each task that Nomad shows as running."""
+
+    async def running() -> int:
+        states = [await each.state() for each in allocations]
+        return sum(state.client_status == "running" for state in states)
+
+    seen = ""
+    with trio.move_on_after(60):
+        while True:
+            count = await running()
+            counts = footprint.counts()
+            seen = f"Nomad shows {count} as running; there are {counts}"
+            if (
+                counts == Counts(plugins=1, spawners=1, executors=count, workloads=count)
+                and count == await running()
+            ):
+                return
+            await trio.sleep(0.2)
+    pytest.fail(f"{seen}\n{footprint.listing()}")
+
+
+@pytest.mark.parametrize("first", range(0, KILLS, KILLS_A_ROUND))
+async def test_a_plugin_killed_during_start_task_leaves_one_run_of_each_task(
+    own_agent: Agent, own_footprint: Footprint, chance: random.Random, first: int
+) -> None:
+    job = await run_job(
+        own_agent, "never_twice", marks=str(own_agent.marks_dir), count=TASKS_A_KILL
+    )
+    allocations = await job.allocations(TASKS_A_KILL)
+    for each in allocations:
+        await each.when_running()
+    one_each = Counts(plugins=1, spawners=1, executors=TASKS_A_KILL, workloads=TASKS_A_KILL)
+    window_s = 1.5 * await _restart_all(own_agent, own_footprint, allocations)
+    for _ in range(min(KILLS_A_ROUND, KILLS - first)):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_restart_all, own_agent, own_footprint, allocations)
+            await _first_end(own_footprint)
+            await trio.sleep(chance.uniform(0, window_s))
+            await _kill_plugin(own_footprint)
+            nursery.cancel_scope.cancel()
+        await own_footprint.becomes(one_each)
+        _assert_none_ran_twice(own_agent)
+
+
+def _starts(agent: Agent) -> list[str]:
+    path = agent.marks_dir / "starts"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+async def _first_end(footprint: Footprint) -> None:
+    """Wait until the first workload has ended: its next StartTask follows."""
+    async with trio.open_nursery() as nursery:
+        for workload in footprint.look()[Role.WORKLOAD]:
+            nursery.start_soon(wait_first, partial(wait_ended, workload.pid), nursery.cancel_scope)
+
+
+async def _restart_all(agent: Agent, footprint: Footprint, allocations: list[Allocation]) -> float:
+    """Have Nomad restart all tasks at once.
+
+    Returns:
+        The seconds from the first task's end to the last one's next start.
+    """
+    before = len(_starts(agent))
+    async with trio.open_nursery() as nursery:
+        for each in allocations:
+            nursery.start_soon(each.restart)
+        await _first_end(footprint)
+        ended_at_s = trio.current_time()
+        await file_holds(
+            agent.marks_dir / "starts",
+            lambda _: len(_starts(agent)) >= before + len(allocations),
+            "all started",
+        )
+        started_at_s = trio.current_time()
+    return started_at_s - ended_at_s

@@ -1,0 +1,10 @@
+# pyright: reportUnusedImport=false
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import Any as _Any, ClassVar as _ClassVar
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Empty(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

@@ -1,0 +1,99 @@
+"""The command line for people: options to calls, failures to one line.
+
+Rules:
+- Exit codes: the task's own; 1 when plugin or task could not be started; 2 when a job or an option
+  is wrong.
+- A failure that is meant for its user is printed without a traceback; any other is a bug.
+
+Must not know: what a command does.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+import click
+
+from trio_driver.cli.errors import CommandError
+from trio_driver.goplugin import PipeHeldError
+
+
+class RunCommand(click.Command):
+    """A command whose arguments after `--` are a command line of their own."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep what follows the first `--` from click."""
+        ctx.params["command"] = ()
+        if "--" in args:
+            at = args.index("--")
+            ctx.params["command"] = tuple(args[at + 1 :])
+            args = args[:at]
+        return super().parse_args(ctx, args)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """A Nomad task driver on Trio.
+
+    Put this program into an agent's plugin_dir and write `driver = "trio"` in a job; or try it
+    without an agent, with the commands below.
+    """
+
+
+@cli.command(cls=RunCommand)
+@click.argument("job_file", required=False, metavar="[JOB.nomad.hcl | -- COMMAND ARGS...]")
+@click.option("--plugin", metavar="PATH", help="Driver plugin to run instead of this program.")
+@click.option(
+    "--config", metavar="FILE", help="The plugin's configuration, as in its config block."
+)
+@click.option("--plugin-config", metavar="NAME=VALUE", multiple=True, help="One option of it.")
+@click.option("--group", metavar="NAME", help="Group to run, when the job has several.")
+@click.option("--var", metavar="NAME=VALUE", multiple=True, help="A variable of the job.")
+@click.option("--env", metavar="NAME=VALUE", multiple=True, help="Added to the tasks' environment.")
+@click.option("--node-meta", metavar="NAME=VALUE", multiple=True, help="What ${meta.NAME} is.")
+@click.option("--user", metavar="NAME", help="User of the tasks, instead of the job's.")
+@click.option("-v", "--verbose", is_flag=True, help="Show every step and the plugin's log.")
+@click.pass_context
+def run(ctx: click.Context, **options: Any) -> None:
+    """Run a job file, or one command, as an agent would, without an agent.
+
+    Starts the plugin, runs the tasks of one group, shows their output, and leaves nothing behind.
+    Ctrl-C asks the tasks to stop, a second one kills them. Exits with the code of the first task
+    that failed, or 0.
+    """
+    from trio_driver.cli.run_options import RunOptions, run_from_options
+
+    ctx.exit(run_from_options(RunOptions(**options)))
+
+
+def run_command_line(arguments: Sequence[str]) -> int:
+    """Run the command that `arguments` name; returns the exit code."""
+    try:
+        result = cli.main(list(arguments), prog_name="trio-driver", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return 130
+    except (CommandError, PipeHeldError) as error:
+        return _fail([error])
+    except BaseExceptionGroup as group:
+        failures = [*_leaves(group)]
+        if all(isinstance(failure, CommandError | PipeHeldError) for failure in failures):
+            return _fail(failures)
+        raise
+    return result if isinstance(result, int) else 0
+
+
+def _fail(failures: Sequence[BaseException]) -> int:
+    """Print failures that are meant for the user."""
+    for text in dict.fromkeys(str(failure) for failure in failures):
+        click.echo(f"trio-driver: {text}", err=True)
+    return max(getattr(failure, "exit_code", 1) for failure in failures)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error

@@ -1,0 +1,200 @@
+"""From fork to exec: the child does every step itself and reports the one that fails.
+
+Rules:
+- The fork happens in the executor's main thread, for a parent-death signal is bound to the thread that forked.
+- The parent-death signal is set after setuid, which would disarm it, and then the parent is checked: one that died
+  before cannot send it any more.
+- Between fork and exec: no logging, no imports, no allocation worth the word, no return into the parent's code.
+- The task's environment is data until exec: the executor never runs with it (`LD_*`, `PYTHON*` come from a job).
+
+Must not know: Trio, records, RPCs.
+"""
+
+import errno
+import os
+import resource
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+from trio_driver.linux import (
+    Credentials,
+    cgroup,
+    close_all_except,
+    set_no_new_privs,
+    set_parent_death_signal,
+)
+from trio_driver.model import LaunchError
+from trio_driver.spawner import ProcessLimits
+
+CHILD_FAILED = 127
+"""Exit status of a child that could not exec; nobody sees it but a debugger."""
+
+REPORT_BYTES = 4096
+"""A report is one write below PIPE_BUF, so it arrives whole or not at all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchPlan:
+    """All that a child needs; every value in it was checked as far as that can be done before the fork."""
+
+    path: str
+    """The program's file, absolute."""
+    argv: list[str]
+    env: Mapping[str, str]
+    work_dir: str
+    stdin: int
+    stdout: int
+    stderr: int
+    cgroups: Sequence[Path]
+    credentials: Credentials | None
+    limits: ProcessLimits
+    oom_score_adj: int = 0
+    no_new_privs: bool = False
+    pass_fds: Sequence[int] = field(default_factory=tuple[int, ...])
+
+
+@dataclass(frozen=True, slots=True)
+class ForkedChild:
+    """A child on its way to exec: `report` is readable when it got there (end of file) or failed (a report)."""
+
+    pid: int
+    report: int
+
+
+def fork_child(plan: LaunchPlan) -> ForkedChild:
+    """Fork a child that follows `plan`. The caller closes `report` and reaps `pid`.
+
+    Raises:
+        LaunchError: the kernel refused the fork.
+    """
+    report, child_end = os.pipe()
+    executor_pid = os.getpid()
+    # A signal that arrived in the child before its dispositions are reset would wake the parent's loop.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _become_workload(plan, executor_pid, child_end)
+    except OSError as error:
+        os.close(report)
+        raise LaunchError.from_errno("fork", "", error.errno or 0) from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        os.close(child_end)
+    return ForkedChild(pid, report)
+
+
+def read_report(child: ForkedChild) -> LaunchError | None:
+    """What the child reported, once `report` is readable: None when it has become the program."""
+    text = os.read(child.report, REPORT_BYTES)
+    if not text:
+        return None
+    step, value, number = text.decode("utf-8", "replace").split("\0")
+    return LaunchError.from_errno(step, value, int(number))
+
+
+class _StepError(Exception):
+    """A step of the child failed."""
+
+    def __init__(self, step: str, value: str, number: int) -> None:
+        super().__init__(step)
+        self.report = "\0".join((step, value, str(number))).encode("utf-8", "replace")
+
+
+def _become_workload(plan: LaunchPlan, executor_pid: int, report: int) -> NoReturn:
+    try:
+        _follow(plan, executor_pid, report)
+    except _StepError as error:
+        os.write(report, error.report)
+    except BaseException as error:
+        number = error.errno if isinstance(error, OSError) and error.errno else errno.EIO
+        os.write(report, _StepError("launch", type(error).__name__, number).report)
+    finally:
+        os._exit(CHILD_FAILED)
+
+
+def _follow(plan: LaunchPlan, executor_pid: int, report: int) -> None:
+    for path in plan.cgroups:
+        with _Step("cgroup", str(path)):
+            cgroup.join(path)
+    _reset_signals()
+    with _Step("setsid", ""):
+        os.setsid()
+    with _Step("work_dir", plan.work_dir):
+        os.chdir(plan.work_dir)
+    with _Step("oom_score_adj", str(plan.oom_score_adj)):
+        _write_oom_score(plan.oom_score_adj)
+    _take_stdio(plan, report)
+    _apply_limits(plan.limits)
+    if plan.credentials is not None:
+        with _Step("user", plan.credentials.name):
+            os.setgroups(plan.credentials.groups)
+            os.setgid(plan.credentials.gid)
+            os.setuid(plan.credentials.uid)
+    with _Step("parent_death_signal", ""):
+        set_parent_death_signal(signal.SIGKILL)
+    if os.getppid() != executor_pid:
+        os._exit(CHILD_FAILED)
+    if plan.no_new_privs:
+        with _Step("no_new_privs", ""):
+            set_no_new_privs()
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    with _Step("command", plan.path):
+        os.execve(plan.path, plan.argv, plan.env)
+
+
+class _Step:
+    """Names the step and its value for an OSError in the block."""
+
+    def __init__(self, step: str, value: str) -> None:
+        self._step = step
+        self._value = value
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, OSError):
+            raise _StepError(self._step, self._value, error.errno or errno.EIO) from error
+
+
+def _reset_signals() -> None:
+    """Defaults for all: an ignored signal would stay ignored over exec (H15), SIGPIPE is one in Python."""
+    signal.set_wakeup_fd(-1)
+    for signum in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(signum, signal.SIG_DFL)
+
+
+def _write_oom_score(score: int) -> None:
+    fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, str(score).encode())
+    except PermissionError:
+        # Only root may go below what was inherited: an ordinary user's task keeps it.
+        if os.geteuid() == 0:
+            raise
+    finally:
+        os.close(fd)
+
+
+def _take_stdio(plan: LaunchPlan, report: int) -> None:
+    # Above 2 first, so that no dup2 overwrites a descriptor that is still to be duplicated.
+    high = [os.dup(fd) if fd <= 2 else fd for fd in (plan.stdin, plan.stdout, plan.stderr)]
+    for number, fd in enumerate(high):
+        os.dup2(fd, number)
+    close_all_except({0, 1, 2, report, *plan.pass_fds})
+
+
+def _apply_limits(limits: ProcessLimits) -> None:
+    os.umask(limits.umask)
+    for name, wanted in limits.rlimits.items():
+        number: int = getattr(resource, name)
+        if resource.getrlimit(number) != wanted:
+            try:
+                resource.setrlimit(number, wanted)
+            except (ValueError, PermissionError):
+                # Only root may raise a hard limit again; a lower one than the agent's is the safe side.
+                continue

@@ -1,0 +1,198 @@
+"""The executor's process, from the fork to its end: it takes the fence, tells who it is, and serves one run.
+
+    provisional --(commit mark)--> committed --(run ends)--> ended
+         `--(the connection to its plugin ends)--> gone
+
+Rules:
+- No fence, no run: nothing is made before the lock of the (allocation, task) is held.
+- Uncommitted, it lives exactly as long as the connection that its plugin opened it with.
+- Its own ends: the run has ended, SIGTERM, or its record was removed. In each case the run is taken down first.
+"""
+
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from functools import partial
+
+import trio
+from trio_util import wait_any
+
+from trio_driver._proto import executor_pb2
+from trio_driver._proto.executor_grpc import ExecutorServicer
+from trio_driver._proto.interfaces import Call
+from trio_driver.executor.children import Children
+from trio_driver.executor.edge import rpc_error_of
+from trio_driver.executor.service import ExecutorService
+from trio_driver.executor.task_run import TaskBody, TaskRun
+from trio_driver.linux import ProcessId, boot_id, identify, set_child_subreaper, set_name
+from trio_driver.model import Compute, FenceHeldError, task_spec
+from trio_driver.rpc import Server, listen_unix
+from trio_driver.spawner import SpawnRequest
+from trio_driver.state import ExecutorRecord, ExitRecord, Fence, Run, StateDirectory, fence_owner
+
+LOGGER = logging.getLogger("trio_driver.executor")
+
+RECORD_LOOK_S = 5.0
+"""Between two looks whether our record is still there: one stat(2)."""
+
+DRAIN_LIMIT_S = 2.0
+"""How long the last answers may take to be written before the executor leaves."""
+
+
+def run_executor(
+    state: StateDirectory, request: SpawnRequest, plugin: ProcessId, control_fd: int, body: TaskBody
+) -> None:
+    """Be the executor of `request`, in a process that was forked for it, until its run has ended."""
+    set_name("trio-executor")
+    set_child_subreaper()
+    control = socket.socket(fileno=control_fd)
+    run = state.run_of(
+        task_id=request.task_id, alloc_id=request.alloc_id, task_name=request.task_name
+    )
+    lock_path = state.lock_path(run.fence)
+    if Fence.try_take(lock_path) is None:
+        owner = fence_owner(lock_path)
+        trio.run(_refuse, control, f"task {request.task_name!r} still has an executor: pid {owner}")
+        return
+    try:
+        run.create()
+    except FileExistsError:
+        trio.run(
+            _refuse,
+            control,
+            f"an earlier run of task {request.task_name!r} is still on disk: {run.path}",
+        )
+        return
+    _log_to(run)
+    record = _record_of_this_process(request, plugin)
+    run.write_executor(record)
+    with run.reserve_exit() as write_exit:
+        executor = _Executor(run, record, request, body)
+        never_started = trio.run(executor.main, control, write_exit)
+    if never_started:
+        run.remove()
+        lock_path.unlink(missing_ok=True)  # we hold it: whoever waits for it looks again
+
+
+def _log_to(run: Run) -> None:
+    fd = os.open(run.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    os.dup2(fd, 1)
+    os.dup2(fd, 2)
+    os.close(fd)
+
+
+def _record_of_this_process(request: SpawnRequest, plugin: ProcessId) -> ExecutorRecord:
+    process = identify(os.getpid())
+    assert process is not None, "this process exists"
+    return ExecutorRecord(
+        task_id=request.task_id,
+        alloc_id=request.alloc_id,
+        task_name=request.task_name,
+        alloc_root=request.alloc_root,
+        driver=request.driver,
+        pid=process.pid,
+        start_ticks=process.start_ticks,
+        boot_id=boot_id(),
+        plugin_pid=plugin.pid,
+        plugin_start_ticks=plugin.start_ticks,
+        created_at_s=time.time(),
+    )
+
+
+class _Refusal(ExecutorServicer):
+    """Served when this process must not start anything."""
+
+    def __init__(self, error: FenceHeldError) -> None:
+        self._error = error
+
+    async def Start(self, input_message: executor_pb2.StartRequest, request: Call) -> None:
+        raise rpc_error_of(self._error)
+
+
+async def _refuse(control: socket.socket, reason: str) -> None:
+    """Answer Start with `reason`, until the plugin closes the connection."""
+    stream = trio.SocketStream(trio.socket.from_stdlib_socket(control))
+    with trio.move_on_after(DRAIN_LIMIT_S):
+        await Server([_Refusal(FenceHeldError(reason))]).serve_stream(stream)
+
+
+class _Executor:
+    """The tasks of this process, around one `TaskRun`."""
+
+    def __init__(
+        self, run: Run, record: ExecutorRecord, request: SpawnRequest, body: TaskBody
+    ) -> None:
+        self._run = run
+        self._record = record
+        self._request = request
+        self._body = body
+        self._children = Children()
+        self._unwanted = trio.Event()
+        """Set when the run must end without having been asked to by Stop."""
+        self._unwanted_reason = ""
+
+    async def main(self, control: socket.socket, write_exit: Callable[[ExitRecord], bool]) -> bool:
+        """Serve the run until it has ended; whether it never started, and so leaves no trace."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._children.reap_until_cancelled)
+            service = ExecutorService(self._body, nursery, partial(self._make_task_run, write_exit))
+            server = Server([service])
+            await nursery.start(server.serve_listener, await listen_unix(self._run.socket_path))
+            nursery.start_soon(self._serve_plugin, server, control)
+            nursery.start_soon(self._obey_sigterm)
+            nursery.start_soon(self._watch_record)
+            await wait_any(service.start_requested.wait, self._unwanted.wait)
+            if (task_run := service.task_run) is not None:
+                nursery.start_soon(self._end_when_unwanted, task_run)
+                await task_run.live(self._body)
+            server.drain()
+            await self._drained(server)
+            nursery.cancel_scope.cancel()
+        return task_run is None or task_run.start_error is not None
+
+    def _make_task_run(
+        self, write_exit: Callable[[ExitRecord], bool], message: executor_pb2.StartRequest
+    ) -> TaskRun:
+        return TaskRun(
+            self._run,
+            self._record,
+            task_spec(message.task),
+            plugin_config=message.msgpack_plugin_config,
+            compute=Compute(total_mhz=message.compute.total_mhz, cores=message.compute.cores),
+            limits=self._request.limits,
+            children=self._children,
+            write_exit=write_exit,
+        )
+
+    async def _serve_plugin(self, server: Server, control: socket.socket) -> None:
+        """Serve the connection that opened us; its end is ours unless the run was committed."""
+        await server.serve_stream(trio.SocketStream(trio.socket.from_stdlib_socket(control)))
+        if not self._run.is_committed():
+            self._end("its plugin went away before the task was handed to Nomad")
+
+    async def _obey_sigterm(self) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM) as signals:
+            async for _ in signals:
+                self._end("the executor was asked to end by SIGTERM")
+
+    async def _watch_record(self) -> None:
+        while self._run.has_executor_record():
+            await trio.sleep(RECORD_LOOK_S)
+        self._end("the executor's record was removed")
+
+    def _end(self, reason: str) -> None:
+        LOGGER.info("ends: %s", reason)
+        self._unwanted_reason = self._unwanted_reason or reason
+        self._unwanted.set()
+
+    async def _end_when_unwanted(self, task_run: TaskRun) -> None:
+        await self._unwanted.wait()
+        task_run.kill_nowait()
+        task_run.end(self._unwanted_reason)
+
+    async def _drained(self, server: Server) -> None:
+        with trio.move_on_after(DRAIN_LIMIT_S):
+            await server.connections.wait_value(0)

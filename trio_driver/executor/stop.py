@@ -1,0 +1,46 @@
+"""Stopping a task: one state machine with one absolute deadline.
+
+    signal --(grace)--> kill the containment --> ended
+
+Rules:
+- Once begun it goes on, whoever asked and then went away; a second request can only shorten it.
+- A grace of 0 kills at once. The last rung is always the containment.
+"""
+
+import math
+
+import trio
+
+from trio_driver.executor.task_run import TaskBody, TaskRun
+
+
+class Stopper:
+    """Stops one run; see the module."""
+
+    def __init__(self, task_run: TaskRun, body: TaskBody, nursery: trio.Nursery) -> None:
+        self._task_run = task_run
+        self._body = body
+        self._nursery = nursery
+        self._grace = trio.CancelScope(deadline=math.inf)
+        self._is_stopping = False
+
+    def stop(self, *, signum: int, grace_s: float) -> None:
+        """Begin to stop the task, or shorten the grace that it still has. Does not wait.
+
+        Args:
+            signum: what the task is asked to end with, if there is a grace time.
+            grace_s: from now until everything is killed.
+        """
+        self._grace.deadline = min(self._grace.deadline, trio.current_time() + grace_s)
+        if not self._is_stopping:
+            self._is_stopping = True
+            self._nursery.start_soon(self._run, signum)
+
+    async def _run(self, signum: int) -> None:
+        with self._grace:
+            await trio.lowlevel.checkpoint_if_cancelled()  # no grace: nobody is asked
+            await self._body.stop(self._task_run, signum)
+            await self._task_run.ended.wait()
+        if not self._task_run.ended.is_set():
+            self._task_run.kill_nowait()
+            self._task_run.end("the task was stopped")

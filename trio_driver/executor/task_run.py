@@ -1,0 +1,286 @@
+"""The life of one run inside its executor: started, ended, recorded.
+
+Owns: the containment, the output, the scope that the driver's `run` lives in, and the exit record.
+
+Rules:
+- Whatever ends the run cancels one scope; what follows is always the same: empty the containment, write the record.
+- The record is durable before anyone can see that the run has ended.
+- A `run` that does not unwind within `UNWIND_LIMIT_S` of its cancellation is left where it hangs: its processes are
+  killed, the record is written, and the executor leaves.
+
+Must not know: RPCs, drivers.
+"""
+
+import logging
+import os
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from typing import Protocol
+
+import msgspec
+import trio
+
+from trio_driver.executor.children import Children
+from trio_driver.executor.command import find_command
+from trio_driver.executor.containment import Containment, host_plan
+from trio_driver.executor.events import Events, watch_log_pipe
+from trio_driver.executor.launch import LaunchPlan
+from trio_driver.executor.output import Output, open_output
+from trio_driver.executor.workload import Workload, open_workload
+from trio_driver.linux import Credentials, UserNotFoundError, boot_id, lookup
+from trio_driver.model import Compute, DriverError, LaunchError, Lost, TaskExit, TaskSpec
+from trio_driver.spawner import ProcessLimits
+from trio_driver.state import ExecutorRecord, ExitRecord, Run, Tier, WorkloadRecord
+
+LOGGER = logging.getLogger("trio_driver.executor")
+
+UNWIND_LIMIT_S = 10.0
+"""How long a cancelled `run` may clean up; a task's own grace time is over by then."""
+
+EMPTY_LIMIT_S = 10.0
+"""How long the containment may take to become empty before the rest is called stuck."""
+
+
+class TaskBody(Protocol):
+    """The driver's part of a task. Injected, for drivers are above us."""
+
+    async def run(self, task_run: "TaskRun") -> TaskExit:
+        """What the task does between its start and its end. Cancelled when the task must end."""
+        ...
+
+    async def stop(self, task_run: "TaskRun", signum: int) -> None:
+        """Ask the task to end. Cancelled, and everything killed, when the grace time is over."""
+        ...
+
+    def signal(self, task_run: "TaskRun", signum: int) -> None:
+        """Deliver a signal that a user sent."""
+        ...
+
+
+class TaskRun:
+    """One run; made when StartTask's request has arrived at the executor."""
+
+    def __init__(
+        self,
+        run: Run,
+        record: ExecutorRecord,
+        spec: TaskSpec,
+        *,
+        plugin_config: bytes,
+        compute: Compute,
+        limits: ProcessLimits,
+        children: Children,
+        write_exit: Callable[[ExitRecord], bool],
+    ) -> None:
+        self.run = run
+        self.spec = spec
+        self.plugin_config = plugin_config
+        self.compute = compute
+        self.started = trio.Event()
+        """Set when a workload runs, or the driver said that the task does."""
+        self.ended = trio.Event()
+        """Set when nothing of the run lives and its exit record is written."""
+        self.start_error: DriverError | None = None
+        self.workloads: list[Workload] = []
+        self.output: Output | None = None
+        self.events = Events()
+        self._record = record
+        self._limits = limits
+        self._children = children
+        self._write_exit_record = write_exit
+        self._containment: Containment | None = None
+        self._scope = trio.CancelScope()
+        self._ending = trio.Event()
+        self._end_reason = ""
+
+    @property
+    def record(self) -> ExecutorRecord:
+        """What is on disk of this run now."""
+        return self._record
+
+    @property
+    def main(self) -> Workload | None:
+        """The first workload: the one that signals go to, and whose end is the task's when `run` does not say."""
+        return self.workloads[0] if self.workloads else None
+
+    def end(self, reason: str) -> None:
+        """End the run now, by cancelling `run`. `reason` is told if nothing better is known of how it ended."""
+        if not self._ending.is_set():
+            self._end_reason = reason
+            self._ending.set()
+            self._scope.cancel()
+
+    def kill_nowait(self) -> None:
+        """Kill every process of the run, whatever `run` does meanwhile."""
+        if self._containment is not None:
+            self._containment.kill_nowait()
+
+    def mark_started(self) -> None:
+        """The task runs: record it, and let StartTask answer. Once; later calls do nothing."""
+        if not self.started.is_set():
+            workload = WorkloadRecord(self.main.pid if self.main else 0, time.time())
+            self._write_record(msgspec.structs.replace(self._record, workload=workload))
+            self.started.set()
+
+    async def live(self, body: TaskBody) -> None:
+        """Run `body` until it returns, fails or is ended; then leave nothing but the exit record.
+
+        Must not be cancelled: `end()` is the way.
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._limit_unwinding)
+            with ExitStack() as stack:
+                task_exit = await self._run_body(body, stack, nursery)
+                is_empty = await self._empty_containment()
+                nursery.cancel_scope.cancel()
+            self._write_exit(task_exit, is_empty=is_empty)
+            self.ended.set()
+
+    async def _run_body(self, body: TaskBody, stack: ExitStack, watches: trio.Nursery) -> TaskExit:
+        task_exit: TaskExit | None = None
+        with self._scope:
+            try:
+                self._open_containment()
+                self.output = await open_output(self.spec, stack)
+                for pipe in (self.output.stdout, self.output.stderr):
+                    watches.start_soon(watch_log_pipe, pipe, self.events)
+                task_exit = await body.run(self)
+            except DriverError as error:
+                task_exit = self._fail(error)
+            except Exception as error:
+                LOGGER.exception("run() of task %s failed", self.spec.id)
+                task_exit = self._fail(DriverError(f"the driver's run() failed: {error!r}"))
+        return task_exit or self._exit_of_main()
+
+    def _fail(self, error: DriverError) -> TaskExit:
+        if not self.started.is_set():
+            self.start_error = error
+        return Lost(str(error))
+
+    def _exit_of_main(self) -> TaskExit:
+        """The end of a task whose `run` was cancelled before it could tell."""
+        if self.main is not None and self.main.task_exit is not None:
+            return self.main.task_exit
+        return Lost(self._end_reason)
+
+    def _open_containment(self) -> None:
+        plan = host_plan(self.run.name, self.spec)
+        # The record first: whoever finds it must be able to remove what is made next.
+        self._write_record(msgspec.structs.replace(self._record, containment=plan.record()))
+        self._containment = Containment.open(plan, self._children)
+
+    async def _empty_containment(self) -> bool:
+        if self._containment is None:
+            return True
+        return await self._containment.close(limit_s=EMPTY_LIMIT_S)
+
+    async def _limit_unwinding(self) -> None:
+        await self._ending.wait()
+        await trio.sleep(UNWIND_LIMIT_S)
+        LOGGER.error("run() of task %s does not unwind: leaves without it", self.spec.id)
+        is_empty = await self._empty_containment()
+        self._write_exit(self._exit_of_main(), is_empty=is_empty)
+        os._exit(1)
+
+    def _write_exit(self, task_exit: TaskExit, *, is_empty: bool) -> None:
+        if not is_empty:
+            LOGGER.error("stuck: processes of task %s outlived SIGKILL", self.spec.id)
+        started = self._record.workload
+        record = ExitRecord(
+            exit=task_exit,
+            oom_killed=self._containment is not None and self._containment.oom_killed,
+            started_at_s=started.started_at_s if started else None,
+            ended_at_s=time.time(),
+            boot_id=boot_id(),
+        )
+        try:
+            self._write_exit_record(record)
+        except FileNotFoundError:
+            LOGGER.info("run %s was destroyed before it ended", self.run.name)
+
+    def _write_record(self, record: ExecutorRecord) -> None:
+        self.run.write_executor(record)
+        self._record = record
+
+    async def write_stdout(self, data: bytes) -> None:
+        """Write to the task's stdout log; waits while the log reader is behind."""
+        assert self.output is not None, "a run has its output before its body"
+        await self.output.stdout.write(data)
+
+    @asynccontextmanager
+    async def open_workload(
+        self,
+        command: str,
+        args: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        work_dir: str = "",
+        oom_score_adj: int = 0,
+    ) -> AsyncGenerator[Workload]:
+        """Run a command in the task's containment, as the task's user, writing to the task's logs.
+
+        Args:
+            env: instead of the task's environment.
+            work_dir: absolute; empty for the task's directory.
+
+        Raises:
+            LaunchError: a step failed; it names the step and the value.
+
+        If cancelled, or left in any other way, the command is killed and reaped.
+        """
+        with open(os.devnull, "rb") as stdin:
+            plan = self._launch_plan(
+                command,
+                args,
+                env=self.spec.env if env is None else env,
+                work_dir=work_dir,
+                oom_score_adj=oom_score_adj,
+                stdin=stdin.fileno(),
+            )
+            async with open_workload(plan, self._children) as workload:
+                self.workloads.append(workload)
+                self.mark_started()
+                yield workload
+
+    def _launch_plan(
+        self,
+        command: str,
+        args: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        work_dir: str,
+        oom_score_adj: int,
+        stdin: int,
+    ) -> LaunchPlan:
+        assert self._containment is not None, "a run has its containment before its body"
+        assert self.output is not None, "a run has its output before its body"
+        if work_dir and not os.path.isabs(work_dir):
+            raise LaunchError("work_dir", work_dir, "must be an absolute path")
+        path = find_command(command, task_dir=self.spec.task_dir, path=self._limits.path)
+        return LaunchPlan(
+            path=path,
+            argv=[path, *args],
+            env=env,
+            work_dir=work_dir or self.spec.task_dir,
+            stdin=stdin,
+            stdout=self.output.stdout.writer,
+            stderr=self.output.stderr.writer,
+            cgroups=self._containment.plan.joined_paths,
+            credentials=self._credentials(),
+            limits=self._limits,
+            oom_score_adj=oom_score_adj,
+            no_new_privs=self._containment.plan.tier is Tier.NONE,
+        )
+
+    def _credentials(self) -> Credentials | None:
+        """Whom the workload runs as; None for the user that we are ourselves."""
+        if not self.spec.user:
+            return None
+        try:
+            credentials = lookup(self.spec.user)
+        except UserNotFoundError as error:
+            raise LaunchError("user", self.spec.user, str(error)) from error
+        if os.geteuid() != 0 and credentials.uid == os.geteuid():
+            return None  # an ordinary user cannot set even its own groups
+        return credentials

@@ -1,0 +1,114 @@
+"""Listener: the unix socket on which an agent reaches the plugin.
+
+Owns the socket's file, from bind to the end of the block, and the removal of files that killed
+plugins left: they cannot do it themselves.
+
+Rules:
+- The file stays for the whole life: the agent dials it again after a lost connection and when it
+  reattaches.
+- Only files of ours are removed, and only when nobody listens.
+
+Must not know: gRPC services, the agent.
+
+Source: nomad-protocol §1.3; known-failures 68.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import logging
+import os
+import socket
+import stat
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Final
+
+from trio_driver.rpc import listen_unix
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    import trio
+
+    from trio_driver.goplugin.handshake import PluginEnvironment
+
+LOGGER: Final = logging.getLogger("trio_driver.goplugin")
+
+SOCKET_PREFIX: Final = "trio-driver-"
+"""Names our sockets in a directory that is not ours."""
+
+_YOUNG_S: Final = 60.0
+"""A younger socket without listener may be one that is about to listen."""
+
+
+@asynccontextmanager
+async def open_listener(
+    environment: PluginEnvironment,
+) -> AsyncGenerator[tuple[trio.SocketListener, PurePosixPath]]:
+    """Listen on a new socket where the agent looks; its file is gone after the block.
+
+    Raises:
+        HandshakeError: no directory is short enough.
+        OSError: none of them lets us bind; or the group is unknown (LookupError).
+    """
+    name = f"{SOCKET_PREFIX}{os.urandom(8).hex()}.sock"
+    *others, last = environment.socket_paths(name)
+    for path in others:
+        try:
+            listener = await listen_unix(str(path))
+        except OSError as error:
+            LOGGER.warning("cannot listen at %s: %s", path, error)
+        else:
+            break
+    else:
+        path, listener = last, await listen_unix(str(last))
+    try:
+        async with listener:
+            if environment.socket_group is not None:
+                _share(path, environment.socket_group)
+            yield listener, path
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+def _share(path: PurePosixPath, group: str) -> None:
+    """Let a group connect, too; `group` is a name or a number."""
+    gid = int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
+    # In this order: our own group never gets in between.
+    os.chown(path, -1, gid)
+    os.chmod(path, 0o660)
+
+
+def remove_stale_sockets(directory: PurePosixPath) -> int:
+    """Remove the sockets of killed plugins of this user from `directory`; return how many."""
+    removed = 0
+    with contextlib.suppress(OSError):
+        for path in Path(directory).glob(f"{SOCKET_PREFIX}*.sock"):
+            with contextlib.suppress(OSError):  # another plugin is doing the same
+                if _is_stale(path):
+                    path.unlink()
+                    removed += 1
+    return removed
+
+
+def _is_stale(path: Path) -> bool:
+    status = path.lstat()
+    if (
+        not stat.S_ISSOCK(status.st_mode)
+        or status.st_uid != os.geteuid()
+        or time.time() - status.st_mtime < _YOUNG_S
+    ):
+        return False
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+    return False

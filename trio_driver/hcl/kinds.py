@@ -1,0 +1,133 @@
+"""What a configuration can hold: options, and of each the kind, default, limits and documentation.
+
+One tree of frozen values says all there is to know of a configuration class; schema, decoding and
+reference are derived from it. `declare` makes it. Must not know: msgspec's classes, the wire.
+
+| annotation | kind | in HCL |
+|---|---|---|
+| `str`, `bool`, `int`, `float`, `Duration`, `Literal["a", "b"]` | `Leaf` | `x = ...` |
+| `list[T]` of those, of lists, of `dict[str, T]` | `ListOf` | `x = [...]` |
+| `dict[str, T]` of those or of lists | `MapOf` | `x { key = ... }` |
+| a `Struct` | `Block` | `x { ... }`, once |
+| `list[Struct]` | `BlockList` | `x { ... }`, any number |
+| `dict[str, Struct]` | `BlockMap` | `x "label" { ... }`, any number |
+
+Each may be `X | None`, where None is "not set". A field without default is required: of blocks at
+least one. Limits are those of `msgspec.Meta` (`ge=1`, `pattern=...`).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from trio_driver.hcl.errors import quoted
+from trio_driver.hcl.limits import Limits
+
+NO_LIMITS = Limits()
+
+
+class Scalar(enum.Enum):
+    """What a single value can be; the value is the words for it."""
+
+    STRING = "a string"
+    BOOL = "true or false"
+    INTEGER = "a whole number"
+    FLOAT = "a number"
+    DURATION = 'a duration such as "90s" or "1h30m"'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaf:
+    """A single value; `choices`, where there are any, are all that is accepted."""
+
+    scalar: Scalar
+    limits: Limits = NO_LIMITS
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListOf:
+    """`x = [...]`."""
+
+    element: Leaf | ListOf | MapOf
+    limits: Limits = NO_LIMITS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapOf:
+    """Free keys.
+
+    As an option of its own it is a list of maps for the agent, since a job file makes one of both
+    `x { ... }` and `x = { ... }`; a later map wins over an earlier one. Inside a list it is a map.
+    """
+
+    element: Leaf | ListOf
+    limits: Limits = NO_LIMITS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """`x { ... }`: an instance of `type`, a `msgspec.Struct`."""
+
+    type: type[Any]
+    options: tuple[Option, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockList:
+    """`x { ... }`, repeated."""
+
+    block: Block
+    limits: Limits = NO_LIMITS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockMap:
+    """`x "label" { ... }`, repeated; labels differ."""
+
+    block: Block
+    limits: Limits = NO_LIMITS
+
+
+Kind: TypeAlias = Leaf | ListOf | MapOf | Block | BlockList | BlockMap
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One option of a block: `name` is HCL's, `field` the class's."""
+
+    name: str
+    field: str
+    kind: Kind
+    nullable: bool
+    make_default: Callable[[], object] | None
+    """Gives a fresh default; None: the option is required."""
+    doc: str
+
+    @property
+    def required(self) -> bool:
+        """Whether a configuration without this option is refused."""
+        return self.make_default is None
+
+
+def accepted_words(kind: Kind) -> str:
+    """What is accepted, as it ends a sentence: `a whole number, at least 1`."""
+    match kind:
+        case Leaf(choices=()):
+            words, limits = kind.scalar.value, kind.limits
+        case Leaf():
+            return f"one of {', '.join(quoted(choice) for choice in kind.choices)}"
+        case ListOf():
+            words, limits = f"a list, each element {accepted_words(kind.element)}", kind.limits
+        case MapOf():
+            words, limits = f"a map, each value {accepted_words(kind.element)}", kind.limits
+        case Block():
+            return "one block"
+        case BlockList():
+            words, limits = "a list of blocks", kind.limits
+        case BlockMap():
+            words, limits = "blocks with different labels", kind.limits
+    return f"{words}, {limits.words()}" if limits.words() else words

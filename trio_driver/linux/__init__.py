@@ -1,0 +1,100 @@
+"""The kernel, one thing a module, without policy.
+
+Rules:
+- A function here does what the kernel does and says what the kernel said: errors are `OSError`s or
+  typed ones that name the path or value. When to call it, how long to wait and what to do next is
+  the caller's.
+- Synchronous unless it waits, and then it is cancellable and leaves nothing behind.
+
+Use the names below, or a module as a whole: `from trio_driver.linux import ProcessId, cgroup`.
+"""
+
+from __future__ import annotations
+
+from trio_driver.linux import cgroup, fds, files, locks, prctl, process, signals, user
+from trio_driver.linux.fds import (
+    NotAFifoError,
+    close_all_except,
+    fd_count,
+    is_pipe_full,
+    open_beneath,
+    open_fifo_reader,
+    open_fifo_writer,
+    queued_bytes,
+)
+from trio_driver.linux.files import (
+    TEMPORARY_SUFFIX,
+    ReservedRecord,
+    reserve_record,
+    write_atomic,
+    write_once,
+)
+from trio_driver.linux.locks import ForeignLockError, lock_owner, try_lock
+from trio_driver.linux.prctl import (
+    set_child_subreaper,
+    set_name,
+    set_no_new_privs,
+    set_parent_death_signal,
+)
+from trio_driver.linux.process import (
+    ProcessId,
+    boot_id,
+    children_of,
+    descendants_of,
+    has_ended,
+    identify,
+    is_alive,
+    open_pidfd,
+    parent_of,
+    signal_pidfd,
+    wait_pidfd,
+)
+from trio_driver.linux.signals import UnknownSignalError, signum_of
+from trio_driver.linux.user import Credentials, UserNotFoundError, lookup
+
+__all__ = [
+    "TEMPORARY_SUFFIX",
+    "Credentials",
+    "ForeignLockError",
+    "NotAFifoError",
+    "ProcessId",
+    "ReservedRecord",
+    "UnknownSignalError",
+    "UserNotFoundError",
+    "boot_id",
+    "cgroup",
+    "children_of",
+    "close_all_except",
+    "descendants_of",
+    "fd_count",
+    "fds",
+    "files",
+    "has_ended",
+    "identify",
+    "is_alive",
+    "is_pipe_full",
+    "lock_owner",
+    "locks",
+    "lookup",
+    "open_beneath",
+    "open_fifo_reader",
+    "open_fifo_writer",
+    "open_pidfd",
+    "parent_of",
+    "prctl",
+    "process",
+    "queued_bytes",
+    "reserve_record",
+    "set_child_subreaper",
+    "set_name",
+    "set_no_new_privs",
+    "set_parent_death_signal",
+    "signal_pidfd",
+    "signals",
+    "signum_of",
+    "try_lock",
+    "user",
+    "wait_pidfd",
+    "write_atomic",
+    "write_once",
+]

@@ -1,0 +1,51 @@
+"""Our own types: frozen values, no input or output.
+
+Owns what a task is, how one ends, and what may go wrong with one, in Nomad's words. `convert` is the only
+place that translates between these types and the wire.
+"""
+
+from trio_driver.model.convert import (
+    exit_result,
+    resources_of,
+    task_spec,
+    timestamp_of,
+    wait_task_response,
+)
+from trio_driver.model.driver import Capabilities, Fingerprint, Health
+from trio_driver.model.errors import (
+    ConfigInvalidError,
+    DriverError,
+    ExecutorLostError,
+    FenceHeldError,
+    LaunchError,
+    TaskNotFoundError,
+)
+from trio_driver.model.exit import Exited, Lost, Signaled, TaskExit, describe_exit, shell_status
+from trio_driver.model.task import Compute, Resources, TaskEvent, TaskSpec
+
+__all__ = [
+    "Capabilities",
+    "Compute",
+    "ConfigInvalidError",
+    "DriverError",
+    "ExecutorLostError",
+    "Exited",
+    "FenceHeldError",
+    "Fingerprint",
+    "Health",
+    "LaunchError",
+    "Lost",
+    "Resources",
+    "Signaled",
+    "TaskEvent",
+    "TaskExit",
+    "TaskNotFoundError",
+    "TaskSpec",
+    "describe_exit",
+    "exit_result",
+    "resources_of",
+    "shell_status",
+    "task_spec",
+    "timestamp_of",
+    "wait_task_response",
+]

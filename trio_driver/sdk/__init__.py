@@ -1,0 +1,7 @@
+"""What driver authors use, and Nomad's services in front of it."""
+
+from trio_driver.sdk.driver import Driver, PluginConfig
+from trio_driver.sdk.main import main
+from trio_driver.sdk.task import Task
+
+__all__ = ["Driver", "PluginConfig", "Task", "main"]

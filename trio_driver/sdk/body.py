@@ -1,0 +1,50 @@
+"""A driver as the executor runs it: decodes the task's configuration, then calls the author's functions.
+
+Rules:
+- It is made in the task's own process, from what StartTask sent; nothing is shared with the plugin.
+"""
+
+import logging
+
+import msgspec
+
+from trio_driver import hcl
+from trio_driver.executor import TaskRun
+from trio_driver.model import ConfigInvalidError, TaskExit
+from trio_driver.sdk.driver import AnyDriver, config_types
+from trio_driver.sdk.task import Task
+
+LOGGER = logging.getLogger("trio_driver.sdk")
+
+
+class DriverBody:
+    """The driver's part of the task of this process."""
+
+    def __init__(self, driver_class: type[AnyDriver]) -> None:
+        self._driver_class = driver_class
+        self._plugin_config_type, self._task_config_type = config_types(driver_class)
+        self._driver: AnyDriver | None = None
+        self._task: Task[msgspec.Struct] | None = None
+
+    async def run(self, task_run: TaskRun) -> TaskExit:
+        """Be the task; see `Driver.run`."""
+        try:
+            plugin_config = hcl.decode(self._plugin_config_type, task_run.plugin_config)
+            task_config = hcl.decode(self._task_config_type, task_run.spec.msgpack_driver_config)
+        except hcl.ConfigError as error:
+            raise ConfigInvalidError(str(error)) from error
+        self._driver = self._driver_class(plugin_config)
+        self._task = Task(task_config, task_run)
+        return await self._driver.run(self._task)
+
+    async def stop(self, task_run: TaskRun, signum: int) -> None:
+        """Ask the task to end; one that has not come to its `run` yet is cancelled."""
+        if self._driver is None or self._task is None:
+            task_run.end("the task was stopped before it ran")
+            return
+        await self._driver.stop(self._task, signum)
+
+    def signal(self, task_run: TaskRun, signum: int) -> None:
+        """Deliver a signal that a user sent; there is nobody to deliver it to before `run`."""
+        if self._driver is not None and self._task is not None:
+            self._driver.signal(self._task, signum)

@@ -1,0 +1,71 @@
+"""What a driver's file does when it is executed: as Nomad's plugin, or as the plugin's spawner.
+
+    trio_driver.main(Shell)
+
+Rules:
+- One file, two roles, told by the arguments: none is the plugin, `spawner …` the fork server.
+- Everything that an executor needs is imported before the role is looked at, so that both roles are one build.
+"""
+
+import logging
+import os
+import sys
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from trio_driver.executor import run_executor
+from trio_driver.goplugin import PluginProcess, prepare_process, serve_plugin
+from trio_driver.linux import ProcessId
+from trio_driver.sdk.base_service import BaseService
+from trio_driver.sdk.body import DriverBody
+from trio_driver.sdk.driver import AnyDriver
+from trio_driver.sdk.plugin import Plugin
+from trio_driver.sdk.service import DriverService
+from trio_driver.spawner import SpawnRequest, build_id, run_spawner
+from trio_driver.state import StateDirectory, open_state_directory
+
+SPAWNER_ROLE = "spawner"
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s [%(process)d] %(message)s"
+
+
+def main(driver_class: type[AnyDriver]) -> None:
+    """Be the plugin or the spawner of `driver_class`, whichever this process was started as; does not return.
+
+    Raises:
+        SystemExit: always; with status 1 and a hint on stderr when neither an agent nor a plugin started this process.
+    """
+    match sys.argv[1:]:
+        case [role, state_dir, build, ready_fd] if role == SPAWNER_ROLE:
+            _be_spawner(driver_class, Path(state_dir), build, int(ready_fd))
+        case _:
+            process = prepare_process()
+            trio.run(partial(_be_plugin, driver_class, process))
+    raise SystemExit(0)
+
+
+def _be_spawner(driver_class: type[AnyDriver], path: Path, build: str, ready_fd: int) -> None:
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+
+    def run(
+        state: StateDirectory, request: SpawnRequest, plugin: ProcessId, control_fd: int
+    ) -> None:
+        run_executor(state, request, plugin, control_fd, DriverBody(driver_class))
+
+    run_spawner(open_state_directory(path), build, run, ready_fd=ready_fd)
+
+
+async def _be_plugin(driver_class: type[AnyDriver], process: PluginProcess) -> None:
+    build = build_id()
+    async with trio.open_nursery() as nursery:
+        base = BaseService(driver_class)
+        plugin = Plugin(
+            base,
+            nursery,
+            spawner_command=[sys.executable, os.path.abspath(sys.argv[0]), SPAWNER_ROLE],
+            build=build,
+        )
+        await serve_plugin([base, DriverService(driver_class, plugin)], process=process)
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,208 @@
+"""Nomad's Driver service: each RPC in a few lines, with its meaning in the module that it calls.
+
+Rules:
+- What a plugin needs beside its configuration (state directory, spawner, tasks) is opened by the first call that needs
+  it, never in a probe (H12), and lives in the plugin's nursery.
+- Fingerprint and TaskEvents never end on their own (H11); WaitTask ends with an error only for an unknown id (H10).
+"""
+
+from collections.abc import AsyncGenerator
+
+import trio
+
+from trio_driver import hcl
+from trio_driver._proto import driver_pb2
+from trio_driver._proto.driver_grpc import DriverServicer
+from trio_driver._proto.interfaces import Call
+from trio_driver.executor import driver_errors_as_status
+from trio_driver.model import (
+    exit_result,
+    timestamp_of,
+    wait_task_response,
+)
+from trio_driver.rpc import RpcError, StatusCode
+from trio_driver.sdk.driver import AnyDriver, config_types
+from trio_driver.sdk.fingerprint import fingerprints
+from trio_driver.sdk.plugin import Plugin
+from trio_driver.sdk.stats import task_stats
+from trio_driver.sdk.stop import destroy_task, signal_task, stop_task
+
+GO_ZERO_TIME_S = -62135596800.0
+"""Go's zero time, which Nomad reads as "not yet"."""
+
+
+class DriverService(DriverServicer):
+    """Serves one driver class; see the module."""
+
+    def __init__(self, driver_class: type[AnyDriver], plugin: Plugin) -> None:
+        self._driver_class = driver_class
+        self._task_config_type = config_types(driver_class)[1]
+        self._plugin = plugin
+
+    async def Init(
+        self, input_message: driver_pb2.InitRequest, request: Call
+    ) -> driver_pb2.InitResponse:
+        with driver_errors_as_status():
+            self._plugin.open()
+        return driver_pb2.InitResponse()
+
+    async def TaskConfigSchema(
+        self, input_message: driver_pb2.TaskConfigSchemaRequest, request: Call
+    ) -> driver_pb2.TaskConfigSchemaResponse:
+        return driver_pb2.TaskConfigSchemaResponse(spec=hcl.spec_of(self._task_config_type))
+
+    async def Capabilities(
+        self, input_message: driver_pb2.CapabilitiesRequest, request: Call
+    ) -> driver_pb2.CapabilitiesResponse:
+        capabilities = self._driver_class.capabilities
+        modes = [driver_pb2.NetworkIsolationSpec.HOST]
+        return driver_pb2.CapabilitiesResponse(
+            capabilities=driver_pb2.DriverCapabilities(
+                send_signals=capabilities.send_signals,
+                exec=capabilities.exec,
+                fs_isolation=driver_pb2.DriverCapabilities.NONE,
+                network_isolation_modes=modes,
+                mount_configs=driver_pb2.DriverCapabilities.NO_MOUNTS,
+            )
+        )
+
+    async def Fingerprint(
+        self, input_message: driver_pb2.FingerprintRequest, request: Call
+    ) -> AsyncGenerator[driver_pb2.FingerprintResponse]:
+        with self._plugin.listening():
+            async for response in fingerprints(self._plugin.configured.driver):
+                yield response
+            await trio.sleep_forever()
+
+    async def TaskEvents(
+        self, input_message: driver_pb2.TaskEventsRequest, request: Call
+    ) -> AsyncGenerator[driver_pb2.DriverTaskEvent]:
+        async for event in self._plugin.events.listen():
+            yield driver_pb2.DriverTaskEvent(
+                task_id=event.task_id,
+                alloc_id=event.alloc_id,
+                task_name=event.task_name,
+                timestamp=timestamp_of(event.timestamp_s),
+                message=event.message,
+                annotations=event.annotations,
+            )
+
+    async def StartTask(self, input_message: driver_pb2.StartTaskRequest, request: Call) -> None:
+        with driver_errors_as_status():
+            opened = self._plugin.open()
+            opened.orphans.learn(input_message.task)
+            await opened.starter.start_task(input_message.task, request)
+
+    async def RecoverTask(
+        self, input_message: driver_pb2.RecoverTaskRequest, request: Call
+    ) -> driver_pb2.RecoverTaskResponse:
+        config = input_message.handle.config
+        with driver_errors_as_status():
+            opened = self._plugin.open()
+            opened.orphans.learn(config)
+            opened.tasks.get(config.id).named_at_s = trio.current_time()
+        return driver_pb2.RecoverTaskResponse()
+
+    async def WaitTask(
+        self, input_message: driver_pb2.WaitTaskRequest, request: Call
+    ) -> driver_pb2.WaitTaskResponse:
+        with driver_errors_as_status():
+            task = self._plugin.open().tasks.get(input_message.task_id)
+        with task.claimed():
+            await task.ended.wait()
+        assert task.exit is not None, "an ended task has an exit"
+        return wait_task_response(task.exit.exit, oom_killed=task.exit.oom_killed)
+
+    async def StopTask(
+        self, input_message: driver_pb2.StopTaskRequest, request: Call
+    ) -> driver_pb2.StopTaskResponse:
+        with driver_errors_as_status():
+            await stop_task(
+                self._plugin.open().tasks,
+                input_message.task_id,
+                grace_s=input_message.timeout.ToNanoseconds() / 1e9,
+                signal_name=input_message.signal,
+            )
+        return driver_pb2.StopTaskResponse()
+
+    async def DestroyTask(
+        self, input_message: driver_pb2.DestroyTaskRequest, request: Call
+    ) -> driver_pb2.DestroyTaskResponse:
+        with driver_errors_as_status():
+            opened = self._plugin.open()
+            await destroy_task(
+                opened.state, opened.tasks, input_message.task_id, force=input_message.force
+            )
+        return driver_pb2.DestroyTaskResponse()
+
+    async def InspectTask(
+        self, input_message: driver_pb2.InspectTaskRequest, request: Call
+    ) -> driver_pb2.InspectTaskResponse:
+        with driver_errors_as_status():
+            task = self._plugin.open().tasks.get(input_message.task_id)
+        record, task_exit = task.record, task.exit
+        workload = record.workload
+        return driver_pb2.InspectTaskResponse(
+            task=driver_pb2.TaskStatus(
+                id=record.task_id,
+                name=record.task_name,
+                state=driver_pb2.RUNNING if task_exit is None else driver_pb2.EXITED,
+                started_at=timestamp_of(workload.started_at_s if workload else GO_ZERO_TIME_S),
+                completed_at=timestamp_of(task_exit.ended_at_s if task_exit else GO_ZERO_TIME_S),
+                result=driver_pb2.ExitResult()
+                if task_exit is None
+                else exit_result(task_exit.exit, oom_killed=task_exit.oom_killed),
+            ),
+            driver=driver_pb2.TaskDriverStatus(
+                attributes={
+                    "pid": str(workload.pid if workload else 0),
+                    "executor_pid": str(record.pid),
+                }
+            ),
+        )
+
+    async def TaskStats(
+        self, input_message: driver_pb2.TaskStatsRequest, request: Call
+    ) -> AsyncGenerator[driver_pb2.TaskStatsResponse]:
+        with driver_errors_as_status():
+            task = self._plugin.open().tasks.get(input_message.task_id)
+        interval_s = input_message.collection_interval.ToNanoseconds() / 1e9 or 1.0
+        compute = self._plugin.configured.compute
+        async for stats in task_stats(task, compute, interval_s=interval_s):
+            yield driver_pb2.TaskStatsResponse(stats=stats)
+        # H11: an end is not ours to make; the agent cancels when the task is gone for it too.
+        await trio.sleep_forever()
+
+    async def SignalTask(
+        self, input_message: driver_pb2.SignalTaskRequest, request: Call
+    ) -> driver_pb2.SignalTaskResponse:
+        with driver_errors_as_status():
+            await signal_task(
+                self._plugin.open().tasks, input_message.task_id, input_message.signal
+            )
+        return driver_pb2.SignalTaskResponse()
+
+    async def ExecTask(self, input_message: driver_pb2.ExecTaskRequest, request: Call) -> None:
+        raise RpcError(StatusCode.UNIMPLEMENTED, "ExecTask is not supported by this driver")
+
+    async def ExecTaskStreaming(
+        self, input_messages: object, request: Call
+    ) -> AsyncGenerator[driver_pb2.ExecTaskStreamingResponse]:
+        raise RpcError(StatusCode.UNIMPLEMENTED, "driver does not support exec")
+        yield  # makes this a generator
+
+    async def CreateNetwork(
+        self, input_message: driver_pb2.CreateNetworkRequest, request: Call
+    ) -> None:
+        raise RpcError(StatusCode.UNIMPLEMENTED, "CreateNetwork RPC not supported by driver")
+
+    async def DestroyNetwork(
+        self, input_message: driver_pb2.DestroyNetworkRequest, request: Call
+    ) -> None:
+        raise RpcError(StatusCode.UNIMPLEMENTED, "DestroyNetwork RPC not supported by driver")
+
+    async def Shutdown(
+        self, input_message: driver_pb2.ShutdownRequest, request: Call
+    ) -> driver_pb2.ShutdownResponse:
+        # Tasks must survive, and everything else ends with the plugin's process: nothing to prepare.
+        return driver_pb2.ShutdownResponse()

@@ -1,0 +1,125 @@
+"""Stopping, signalling and destroying tasks: what needs the executor asks it, and what must not wait for it does not.
+
+Rules:
+- StopTask returns when the task is gone, or says what is not. An executor that misses its deadline is ended without
+  its consent; so is a task that outlives its grace time.
+- An unknown id is no error where Nomad would only repeat the call (H9).
+"""
+
+import logging
+import signal
+
+import trio
+
+from trio_driver._proto import executor_pb2
+from trio_driver.executor import REQUEST_LIMIT_S, executor_answers, open_executor_stub
+from trio_driver.linux import UnknownSignalError, signum_of
+from trio_driver.model import ConfigInvalidError, DriverError, ExecutorLostError
+from trio_driver.sdk.tasks import KnownTask, NotRunningError, Tasks
+from trio_driver.state import StateDirectory, destroy_run, end_run
+
+LOGGER = logging.getLogger("trio_driver.sdk")
+
+DEFAULT_SIGNAL = signal.SIGINT
+"""What a task is asked to end with when the job sets no kill_signal. Source: Nomad's own executors."""
+
+UNWIND_MARGIN_S = 12.0
+"""After the grace time, for a `run` that unwinds: the executor's own limit for it and a little for its record."""
+
+
+class StillRunningError(DriverError):
+    """DestroyTask was not told to use force, and the task runs."""
+
+
+async def stop_task(tasks: Tasks, task_id: str, *, grace_s: float, signal_name: str) -> None:
+    """Signal the task, give it `grace_s`, then kill its containment; return when it is gone.
+
+    Raises:
+        StuckError: processes outlive SIGKILL.
+
+    If cancelled after the executor was asked, the stop goes on.
+    """
+    task = tasks.find(task_id)
+    if task is None or task.ended.is_set():
+        return
+    signum = _stop_signal(tasks, task, signal_name)
+    tasks.tell(
+        task,
+        f"Stopping: {signal.Signals(signum).name}, then SIGKILL after {grace_s:g} s"
+        if grace_s > 0
+        else "Stopping: SIGKILL",
+    )
+    try:
+        await _ask_to_stop(task, signum, grace_s)
+    except ExecutorLostError as error:
+        await _end_without_consent(task, str(error))
+    with trio.move_on_after(grace_s + UNWIND_MARGIN_S):
+        await task.ended.wait()
+    if not task.ended.is_set():
+        await _end_without_consent(
+            task, f"the executor did not end the task within {grace_s:g} s and more"
+        )
+        await task.ended.wait()
+
+
+async def _ask_to_stop(task: KnownTask, signum: int, grace_s: float) -> None:
+    with executor_answers("stop the task"):
+        async with open_executor_stub(task.run) as stub:
+            await stub.Stop(
+                executor_pb2.StopRequest(signum=signum, grace_s=grace_s), deadline_s=REQUEST_LIMIT_S
+            )
+
+
+async def _end_without_consent(task: KnownTask, reason: str) -> None:
+    """Kill containment and executor. Not an error when the task ended in the meantime."""
+    if not task.ended.is_set():
+        LOGGER.warning(
+            "ends a task without its executor",
+            extra={"kv": {"task_id": task.record.task_id, "why": reason}},
+        )
+        task.lost_reason = reason
+        await end_run(task.run, reason=reason)
+
+
+def _stop_signal(tasks: Tasks, task: KnownTask, name: str) -> int:
+    try:
+        return signum_of(name) if name else DEFAULT_SIGNAL
+    except UnknownSignalError as error:
+        # An error would make Nomad try for minutes and then give the task up.
+        tasks.tell(task, f"Stops with {DEFAULT_SIGNAL.name} instead: {error}")
+        return DEFAULT_SIGNAL
+
+
+async def signal_task(tasks: Tasks, task_id: str, signal_name: str) -> None:
+    """Deliver a signal to the task's main process.
+
+    Raises:
+        ConfigInvalidError: no such signal.
+        TaskNotFoundError, NotRunningError: there is nobody to signal.
+        ExecutorLostError: the executor does not answer.
+    """
+    try:
+        signum = signum_of(signal_name)
+    except UnknownSignalError as error:
+        raise ConfigInvalidError(str(error)) from error
+    task = tasks.get(task_id)
+    if task.ended.is_set():
+        raise NotRunningError(f"task {task_id!r} has ended")
+    with executor_answers("deliver the signal"):
+        async with open_executor_stub(task.run) as stub:
+            await stub.Signal(executor_pb2.SignalRequest(signum=signum), deadline_s=REQUEST_LIMIT_S)
+
+
+async def destroy_task(state: StateDirectory, tasks: Tasks, task_id: str, *, force: bool) -> None:
+    """Leave nothing of the task, from disk alone: known to us or not, alive or not, asked once or twice.
+
+    Raises:
+        StillRunningError: it runs, and `force` was not given.
+        StuckError: processes outlive SIGKILL; the record stays.
+    """
+    task = tasks.find(task_id)
+    if task is not None and not task.ended.is_set() and not force:
+        raise StillRunningError("cannot destroy running task")
+    if (run := state.find(task_id)) is not None:
+        await destroy_run(state, run)
+    tasks.forget(task_id)

@@ -1,0 +1,189 @@
+"""The tasks that a plugin knows: which live, how the others ended, and who asks for them.
+
+Owns: a pidfd and a watch of every committed executor that was started, recovered or asked for; the claims by which an
+orphan is told from a task that somebody wants.
+
+Rules:
+- Proof of life is the executor's lock and start time; how a task ended is read from its record. Nothing here asks an
+  executor, so a wedged one delays nobody (H18).
+- When an executor dies, its containment is emptied before its end is told.
+- A dict is the store: it changes only between checkpoints.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+import trio
+from trio_util import AsyncValue
+
+from trio_driver.linux import boot_id, open_pidfd, wait_pidfd
+from trio_driver.model import DriverError, Lost, TaskEvent, TaskNotFoundError, describe_exit
+from trio_driver.state import (
+    LOST_REASON,
+    ExecutorRecord,
+    ExitRecord,
+    RecordError,
+    Run,
+    RunState,
+    StateDirectory,
+    StuckError,
+    end_run,
+)
+
+LOGGER = logging.getLogger("trio_driver.sdk")
+
+STUCK_RETRY_S = 10.0
+"""Between two attempts to end what outlived SIGKILL."""
+
+
+class KnownTask:
+    """One run that Nomad was told of."""
+
+    def __init__(self, run: Run, record: ExecutorRecord) -> None:
+        self.run = run
+        self.record = record
+        self.exit: ExitRecord | None = None
+        """How it ended; None while it runs."""
+        self.ended = trio.Event()
+        """Set when nothing of it lives and `exit` is known."""
+        self.waiters = 0
+        """WaitTask calls that are open: somebody wants it."""
+        self.named_at_s = trio.current_time()
+        """When StartTask or RecoverTask last named it."""
+        self.lost_reason = LOST_REASON
+
+    @contextmanager
+    def claimed(self) -> Generator[None]:
+        """Somebody waits for the task for the length of the block."""
+        self.waiters += 1
+        try:
+            yield
+        finally:
+            self.waiters -= 1
+            self.named_at_s = trio.current_time()
+
+    def event(self, message: str, **annotations: str) -> TaskEvent:
+        """A line for this task's history."""
+        return TaskEvent(
+            task_id=self.record.task_id,
+            alloc_id=self.record.alloc_id,
+            task_name=self.record.task_name,
+            message=message,
+            annotations=annotations,
+        )
+
+
+class Tasks:
+    """See the module."""
+
+    def __init__(
+        self, state: StateDirectory, nursery: trio.Nursery, tell: Callable[[TaskEvent], None]
+    ) -> None:
+        self.live = AsyncValue(0)
+        """How many executors live."""
+        self._state = state
+        self._nursery = nursery
+        self._tell = tell
+        self._known: dict[str, KnownTask] = {}
+        self._turns: dict[str, trio.Lock] = {}
+
+    def turn(self, fence: str) -> trio.Lock:
+        """Starts of one (allocation, task) take turns; hold it around one."""
+        return self._turns.setdefault(fence, trio.Lock())
+
+    def find(self, task_id: str) -> KnownTask | None:
+        """The task with this id, looked for on disk if it was not asked for before."""
+        known = self._known.get(task_id)
+        if known is not None:
+            return known
+        run = self._state.find(task_id)
+        return self.adopt(run) if run is not None else None
+
+    def get(self, task_id: str) -> KnownTask:
+        """As `find`.
+
+        Raises:
+            TaskNotFoundError: there is no record of the id.
+        """
+        if (known := self.find(task_id)) is None:
+            raise TaskNotFoundError(task_id)
+        return known
+
+    def adopt(self, run: Run) -> KnownTask | None:
+        """Know the task of `run` from now on; None if it has no record, or was never handed to Nomad."""
+        try:
+            state, record, task_exit = run.state(), run.read_executor(), run.read_exit()
+        except RecordError as error:
+            LOGGER.error("a run cannot be adopted: %s", error)
+            return None
+        if record is None or state is None or state is RunState.PROVISIONAL:
+            return None
+        task = self._known[record.task_id] = KnownTask(run, record)
+        if task_exit is not None:
+            task.exit = task_exit
+            task.ended.set()
+            return task
+        self.live.value += 1
+        try:
+            pidfd = open_pidfd(record.process)
+        except ProcessLookupError:
+            pidfd = -1
+        self._nursery.start_soon(self._watch, task, pidfd)
+        return task
+
+    def forget(self, task_id: str) -> None:
+        """The task was destroyed."""
+        self._known.pop(task_id, None)
+
+    def tell(self, task: KnownTask, message: str, **annotations: str) -> None:
+        """Add a line to the task's history."""
+        self._tell(task.event(message, **annotations))
+
+    def known(self) -> list[KnownTask]:
+        """All tasks that were started, recovered or asked for, and not destroyed."""
+        return list(self._known.values())
+
+    async def _watch(self, task: KnownTask, pidfd: int) -> None:
+        """Wait for the executor's end, then make sure that nothing of the task is left, then tell."""
+        try:
+            if pidfd >= 0:
+                try:
+                    await wait_pidfd(pidfd)
+                finally:
+                    os.close(pidfd)
+            task.exit = await self._settled(task)
+        finally:
+            self.live.value -= 1
+        if isinstance(task.exit.exit, Lost) and task.exit.exit.reason == LOST_REASON:
+            self._tell(
+                task.event("Executor lost; its task was killed", executor_pid=str(task.record.pid))
+            )
+        LOGGER.info(
+            "task ended",
+            extra={"kv": {"task_id": task.record.task_id, "how": describe_exit(task.exit.exit)}},
+        )
+        task.ended.set()
+
+    async def _settled(self, task: KnownTask) -> ExitRecord:
+        while True:
+            try:
+                settled = await end_run(task.run, reason=task.lost_reason)
+            except StuckError as error:
+                self._tell(task.event(f"Stuck: {error}"))
+                LOGGER.error("task is stuck: %s", error)
+                await trio.sleep(STUCK_RETRY_S)
+            except RecordError as error:
+                return _unknown_exit(f"its exit record cannot be read: {error}")
+            else:
+                return settled or _unknown_exit("it was destroyed while it ran")
+
+
+def _unknown_exit(reason: str) -> ExitRecord:
+    return ExitRecord(exit=Lost(reason), ended_at_s=time.time(), boot_id=boot_id())
+
+
+class NotRunningError(DriverError):
+    """The task has ended already."""

@@ -1,0 +1,17 @@
+"""The fork server: one small process that forks executors on request and ends what they leave behind."""
+
+from trio_driver.spawner.build import build_id
+from trio_driver.spawner.client import SpawnedExecutor, Spawner, SpawnError
+from trio_driver.spawner.messages import ProcessLimits, SpawnRequest
+from trio_driver.spawner.zygote import RunExecutor, run_spawner
+
+__all__ = [
+    "ProcessLimits",
+    "RunExecutor",
+    "SpawnError",
+    "SpawnRequest",
+    "SpawnedExecutor",
+    "Spawner",
+    "build_id",
+    "run_spawner",
+]

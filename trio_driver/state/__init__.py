@@ -1,0 +1,64 @@
+"""What survives us on disk: one directory a run, one lock file a task, and how to end a run from it alone."""
+
+from trio_driver.state.directory import (
+    Run,
+    RunState,
+    StateDirectory,
+    StateDirectoryError,
+    default_path,
+    fence_name,
+    open_state_directory,
+)
+from trio_driver.state.fence import Fence, fence_owner, kill_fence_owner, remove_free_fence
+from trio_driver.state.reaper import (
+    KILL_LIMIT_S,
+    LOST_REASON,
+    Remains,
+    StuckError,
+    destroy_run,
+    end_run,
+    kill_containment,
+    kill_run,
+    read_executor_or_none,
+    remove_free_fences,
+    settle_run,
+)
+from trio_driver.state.records import (
+    ContainmentRecord,
+    ExecutorRecord,
+    ExitRecord,
+    RecordError,
+    Tier,
+    WorkloadRecord,
+)
+
+__all__ = [
+    "KILL_LIMIT_S",
+    "LOST_REASON",
+    "ContainmentRecord",
+    "ExecutorRecord",
+    "ExitRecord",
+    "Fence",
+    "RecordError",
+    "Remains",
+    "Run",
+    "RunState",
+    "StateDirectory",
+    "StateDirectoryError",
+    "StuckError",
+    "Tier",
+    "WorkloadRecord",
+    "default_path",
+    "destroy_run",
+    "end_run",
+    "fence_name",
+    "fence_owner",
+    "kill_containment",
+    "kill_fence_owner",
+    "kill_run",
+    "open_state_directory",
+    "read_executor_or_none",
+    "remove_free_fence",
+    "remove_free_fences",
+    "settle_run",
+]

@@ -1,0 +1,308 @@
+"""The state directory: where runs are recorded, and who may write there.
+
+    with the plugins of several agents on one host it looks like this
+    /run/trio-driver/
+        locks/<fence>                   held for life by the executor of that (allocation, task)
+        runs/<fence>-<run>/             one executor
+            executor.json               who it is, what to kill
+            committed                   there once Nomad has been given the handle
+            exit.json                   how it ended
+            socket                      the executor listens here
+            log                         the executor's stdout and stderr
+        spawner-<build>.*               the fork server's socket, lock and log
+
+Rules:
+- Only its owner can read or write the directory; a task never can. Names in it are hashes, so that no name that a
+  job chose reaches a path, and a socket's path stays under 107 bytes.
+- A run is looked up by its name alone. Listing costs one system call, reading is left to the caller.
+"""
+
+import contextlib
+import enum
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from trio_driver.linux import boot_id, is_alive, reserve_record, write_atomic, write_once
+from trio_driver.state.records import (
+    MAX_EXIT_BYTES,
+    MAX_RECORD_BYTES,
+    ExecutorRecord,
+    ExitRecord,
+    RecordError,
+    RecordT,
+    decode,
+    encode,
+)
+
+NAME_HEX_DIGITS = 12
+"""48 bits of SHA-256: two of a million names collide with a chance of 0.2 %, and the record tells them apart."""
+
+REMOVE_TRIES = 100
+"""Each try outlasts one writer; there are two watchmen a host, and each writes a run's record once."""
+
+TMPFS_ROOT = Path("/run")
+"""A reboot empties it, so that records there need no fsync."""
+
+
+class StateDirectoryError(Exception):
+    """The state directory cannot be used; the text says what to change."""
+
+
+class RunState(enum.Enum):
+    """The states of design: a run that is destroyed has no directory."""
+
+    PROVISIONAL = "provisional"
+    """Nobody has been told of it; the scope that opened it ends it."""
+    COMMITTED = "committed"
+    """Nomad has been given the handle."""
+    LOST = "lost"
+    """Its executor is dead and left no exit record: to be settled by whoever sees it first."""
+    ENDED = "ended"
+    """The workload tree is gone and the exit record is written."""
+
+
+def default_path() -> Path:
+    """`/run/trio-driver` for root, the user's own runtime directory otherwise."""
+    if os.geteuid() == 0:
+        return TMPFS_ROOT / "trio-driver"
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    if runtime and os.access(runtime, os.W_OK):
+        return Path(runtime) / "trio-driver"
+    return Path(f"/tmp/trio-driver-{os.geteuid()}")
+
+
+def _short_hash(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:NAME_HEX_DIGITS]
+
+
+def fence_name(alloc_id: str, task_name: str) -> str:
+    """The name that all runs of one (allocation, task) share."""
+    return _short_hash(alloc_id, task_name)
+
+
+def remove_doomed(path: Path) -> None:
+    """Remove a renamed run directory, against at most a few writers that still have it open."""
+    for _ in range(REMOVE_TRIES):
+        shutil.rmtree(path, ignore_errors=True)
+        if not os.path.lexists(path):
+            return
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The directory of one run. All methods are synchronous, short, and true only at the moment of the call."""
+
+    path: Path
+    durable: bool
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def fence(self) -> str:
+        """The name of the lock that this run's executor holds."""
+        return self.path.name.partition("-")[0]
+
+    @property
+    def socket_path(self) -> Path:
+        return self.path / "socket"
+
+    @property
+    def log_path(self) -> Path:
+        return self.path / "log"
+
+    def create(self) -> None:
+        """Make the directory. The caller holds the fence.
+
+        Raises:
+            FileExistsError: an earlier run of this id was not destroyed.
+        """
+        self.path.mkdir(mode=0o700)
+
+    def exists(self) -> bool:
+        return self.path.is_dir()
+
+    def read_executor(self) -> ExecutorRecord | None:
+        """The executor's record; None before it is written and after the run is destroyed.
+
+        Raises:
+            RecordError: it cannot be believed.
+        """
+        return self._read("executor.json", ExecutorRecord)
+
+    def has_executor_record(self) -> bool:
+        return os.path.lexists(self.path / "executor.json")
+
+    def read_exit(self) -> ExitRecord | None:
+        """How the run ended; None while it has not.
+
+        Raises:
+            RecordError: it cannot be believed.
+        """
+        return self._read("exit.json", ExitRecord)
+
+    def write_executor(self, record: ExecutorRecord) -> None:
+        """Replace the executor's record; after a crash it is the old or the new one."""
+        with self._open() as dir_fd:
+            write_atomic(dir_fd, "executor.json", encode(record), durable=self.durable)
+
+    def write_exit(self, record: ExitRecord) -> bool:
+        """Write how the run ended, unless somebody has; the first record stands. False: it was not ours.
+
+        Raises:
+            FileNotFoundError: the run has been destroyed.
+        """
+        with self._open() as dir_fd:
+            return write_once(dir_fd, "exit.json", encode(record), durable=self.durable)
+
+    @contextlib.contextmanager
+    def reserve_exit(self) -> Generator[Callable[[ExitRecord], bool]]:
+        """As `write_exit`, with a descriptor and disk space taken now: neither EMFILE nor ENOSPC can stop it later."""
+        with (
+            self._open() as dir_fd,
+            reserve_record(dir_fd, "exit.json", size_bytes=MAX_EXIT_BYTES) as reserved,
+        ):
+            yield lambda record: reserved.write_once(encode(record), durable=self.durable)
+
+    def commit(self) -> None:
+        """Mark the run as Nomad's: one system call that needs nobody's answer.
+
+        Raises:
+            FileNotFoundError: the run has been destroyed.
+        """
+        os.close(os.open(self.path / "committed", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+
+    def is_committed(self) -> bool:
+        return os.path.lexists(self.path / "committed")
+
+    def state(self) -> RunState | None:
+        """Where in its life the run is; None when there is none.
+
+        Raises:
+            RecordError: a record cannot be believed.
+        """
+        if self.read_exit() is not None:
+            return RunState.ENDED
+        record = self.read_executor()
+        if record is None:
+            return RunState.PROVISIONAL if self.exists() else None
+        if record.boot_id != boot_id() or not is_alive(record.process):
+            # It may have written its exit and died between our two reads.
+            return RunState.LOST if self.read_exit() is None else RunState.ENDED
+        return RunState.COMMITTED if self.is_committed() else RunState.PROVISIONAL
+
+    def remove(self) -> None:
+        """Remove the directory and all in it; nothing happens when it is gone.
+
+        It is renamed first, so that a watchman who comes late finds no place for a record; one who came just before
+        has the directory open, and is outlasted.
+        """
+        doomed = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(self.path, doomed)
+        remove_doomed(doomed)
+
+    def _read(self, name: str, record_type: type[RecordT]) -> RecordT | None:
+        try:
+            fd = os.open(self.path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise RecordError(f"{self.path / name}: {error.strerror}") from error
+        with os.fdopen(fd, "rb") as file:
+            data = file.read(MAX_RECORD_BYTES)
+        return decode(record_type, data, self.path / name)
+
+    def _open(self) -> "_DirectoryFd":
+        return _DirectoryFd(self.path)
+
+
+class _DirectoryFd:
+    """An open directory for the length of a block."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+    def __enter__(self) -> int:
+        return self._fd
+
+    def __exit__(self, *exc_info: object) -> None:
+        os.close(self._fd)
+
+
+@dataclass(frozen=True, slots=True)
+class StateDirectory:
+    """An opened state directory, see `open_state_directory`."""
+
+    path: Path
+
+    @property
+    def durable(self) -> bool:
+        """Whether records need fsync: not where a reboot empties the directory anyway."""
+        return not self.path.is_relative_to(TMPFS_ROOT)
+
+    def run_of(self, *, task_id: str, alloc_id: str, task_name: str) -> Run:
+        """The directory that a new run of this task has, whether it exists or not."""
+        return self._run(f"{fence_name(alloc_id, task_name)}-{_short_hash(task_id)}")
+
+    def find(self, task_id: str) -> Run | None:
+        """The run with this task id, if there is a directory of it."""
+        suffix = "-" + _short_hash(task_id)
+        return next((run for run in self.runs() if run.name.endswith(suffix)), None)
+
+    def runs(self) -> Iterator[Run]:
+        """All runs that have a directory now."""
+        for name in sorted(os.listdir(self.path / "runs")):
+            if not name.startswith("."):
+                yield self._run(name)
+
+    def remove_doomed_runs(self) -> None:
+        """Finish removals that a crash cut short."""
+        for path in (self.path / "runs").glob(".*"):
+            remove_doomed(path)
+
+    def runs_of_fence(self, fence: str) -> list[Run]:
+        """All runs, ended ones too, of one (allocation, task)."""
+        return [run for run in self.runs() if run.fence == fence]
+
+    def lock_path(self, fence: str) -> Path:
+        return self.path / "locks" / fence
+
+    def _run(self, name: str) -> Run:
+        return Run(self.path / "runs" / name, self.durable)
+
+
+def open_state_directory(path: Path) -> StateDirectory:
+    """Make the directory if it is missing, and check that only we can write there.
+
+    Raises:
+        StateDirectoryError: it cannot be made, is a link, belongs to another user, or others may write to it.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in ("runs", "locks"):
+            (path / name).mkdir(mode=0o700, exist_ok=True)
+        status = path.lstat()
+    except OSError as error:
+        raise StateDirectoryError(
+            f'state_dir "{path}" cannot be used: {error.strerror}; set another state_dir'
+        ) from error
+    if stat.S_ISLNK(status.st_mode) or not stat.S_ISDIR(status.st_mode):
+        raise StateDirectoryError(
+            f'state_dir "{path}" is not a directory of its own; set another state_dir'
+        )
+    if status.st_uid != os.geteuid():
+        raise StateDirectoryError(
+            f'state_dir "{path}" belongs to uid {status.st_uid}; set another state_dir'
+        )
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        raise StateDirectoryError(
+            f'state_dir "{path}" has mode {stat.S_IMODE(status.st_mode):04o}; it must be 0700: chmod it, or set another state_dir'
+        )
+    return StateDirectory(path)

@@ -1,0 +1,133 @@
+"""The records of a run: what to kill, and how it ended.
+
+Rules:
+- A record is whole or absent, and is read with the care of input from outside: a torn or foreign one is a
+  `RecordError` that names the file, never a guess.
+- `SCHEMA` is the version of all of them; a reader refuses a newer one.
+"""
+
+import enum
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from trio_driver.linux import ProcessId
+from trio_driver.model import Lost, TaskExit
+
+SCHEMA = 1
+"""Version of the records. Fields are only added, each with a default that means what the old record meant."""
+
+MAX_RECORD_BYTES = 1 << 20
+"""Longest record that is read; ours are below 2 kB."""
+
+MAX_EXIT_BYTES = 8192
+"""Space that is reserved for an exit record before there is anything to tell."""
+
+MAX_REASON_CHARS = 1000
+"""Longest reason of a lost run that is recorded: in the worst case, each character takes six bytes of JSON."""
+
+
+class RecordError(Exception):
+    """A record cannot be believed; the text names the file and what is wrong with it."""
+
+
+class Tier(enum.Enum):
+    """What holds the processes of a run together, strongest first."""
+
+    CGROUP_V2 = "cgroup-v2"
+    """A v2 cgroup of the run alone: the only hierarchy of the host, limits and killing in one tree."""
+    HYBRID = "cgroup-hybrid"
+    """A cgroup in the `unified` mount for killing, v1 cgroups for limits."""
+    FREEZER = "cgroup-v1"
+    """A child of the v1 freezer: frozen, killed member by member, thawed."""
+    NONE = "none"
+    """No cgroup: subreaper, parent-death signal and a sweep of descendants."""
+
+
+class ContainmentRecord(msgspec.Struct, frozen=True):
+    """The cgroups that belong to a run alone.
+
+    `kill_path` holds every process of the run; empty without a cgroup. `own_paths` are all directories that go with
+    the run, `kill_path` among them. `memory_path` is where its memory is counted, perhaps together with other runs'.
+    """
+
+    tier: Tier
+    kill_path: str = ""
+    own_paths: tuple[str, ...] = ()
+    memory_path: str = ""
+
+
+class WorkloadRecord(msgspec.Struct, frozen=True):
+    """The main process of a run that has started; `pid` is 0 for a task without a workload."""
+
+    pid: int
+    started_at_s: float
+
+
+class ExecutorRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Who owns a run. Written before anything of it exists that could be left behind."""
+
+    schema: int = SCHEMA
+    task_id: str
+    alloc_id: str
+    task_name: str
+    alloc_root: str
+    driver: str
+    pid: int
+    start_ticks: int
+    boot_id: str
+    plugin_pid: int
+    plugin_start_ticks: int
+    created_at_s: float
+    containment: ContainmentRecord | None = None
+    workload: WorkloadRecord | None = None
+
+    @property
+    def process(self) -> ProcessId:
+        """The executor, told apart from a later process with its pid."""
+        return ProcessId(self.pid, self.start_ticks, self.boot_id)
+
+    @property
+    def plugin(self) -> ProcessId:
+        """The plugin that asked for the run: until it commits, the run ends with it."""
+        return ProcessId(self.plugin_pid, self.plugin_start_ticks, self.boot_id)
+
+
+class ExitRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run ended. Durable before anyone is told; the first one written stands."""
+
+    schema: int = SCHEMA
+    exit: TaskExit
+    oom_killed: bool = False
+    started_at_s: float | None = None
+    ended_at_s: float
+    boot_id: str
+
+
+RecordT = TypeVar("RecordT", ExecutorRecord, ExitRecord)
+
+
+def encode(record: ExecutorRecord | ExitRecord) -> bytes:
+    """One line of JSON, for people who look into the directory."""
+    if isinstance(record, ExitRecord) and isinstance(record.exit, Lost):
+        shortened = Lost(record.exit.reason[:MAX_REASON_CHARS])
+        record = msgspec.structs.replace(record, exit=shortened)
+    return msgspec.json.encode(record) + b"\n"
+
+
+def decode(record_type: type[RecordT], data: bytes, path: Path) -> RecordT:
+    """The record in `data`.
+
+    Raises:
+        RecordError: it is torn, foreign or newer than this program; `path` is named.
+    """
+    try:
+        record = msgspec.json.decode(data, type=record_type)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RecordError(f"{path}: not a whole record: {error}") from error
+    if record.schema > SCHEMA:
+        raise RecordError(
+            f"{path}: schema {record.schema} is newer than {SCHEMA}, which this program writes"
+        )
+    return record
