@@ -157,7 +157,8 @@ def pytest_runtest_makereport(
     """Add the agents' logs to the report of a failed test."""
     report = yield
     if report.failed:
-        for agent in item.stash.get(AGENTS, list[Agent]()):
+        agents = item.stash.get(AGENTS, list[Agent]())
+        for agent in (each for each in agents if each.home.exists()):
             lines = [line for line in agent.log_text().splitlines() if " http: " not in line]
             report.sections.append((f"log of agent {agent.name}", "\n".join(lines[-100:])))
     return report

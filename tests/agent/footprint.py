@@ -150,7 +150,7 @@ class Footprint:
 
     def files_of_tasks(self) -> list[str]:
         """Those of `files` that are neither the plugin's nor the spawner's."""
-        ours = ("spawner-", "plugin")
+        ours = ("spawner-", "trio-driver-", "plugin")  # the last is what logmon calls its socket
         return [path for path in self.files() if not path.rpartition("/")[2].startswith(ours)]
 
     def cgroups_left(self, allocation_ids: list[str]) -> list[str]:

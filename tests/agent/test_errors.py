@@ -65,8 +65,9 @@ async def _refusal(server: Server, options: dict[str, str]) -> str:
             await agent.start()
         left = footprint.listing()
         assert left == "", f"left by a refused start:\n{left}"
-        lines = str(caught.value).splitlines()
-    return "\n".join(line for line in lines if "plugin loader" in line)
+        text = str(caught.value)
+    assert "failed to initialize plugin loader" in text
+    return text.partition("failed to initialize plugin loader")[2]
 
 
 async def test_a_driver_that_is_not_enabled_is_not_detected(server: Server) -> None:

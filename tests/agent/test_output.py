@@ -48,6 +48,7 @@ async def test_the_task_runs_in_the_jobs_work_dir(agent: Agent) -> None:
     assert await allocation.output(until=b"\n") == b"/usr/share\n"
 
 
+@ours_only  # raw_exec adds gid 0
 async def test_the_task_runs_as_the_jobs_user_with_that_users_groups(agent: Agent) -> None:
     allocation = await run_with(agent, "as_user")
     nobody = pwd.getpwnam("nobody")

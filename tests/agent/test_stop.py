@@ -3,6 +3,7 @@
 import pytest
 
 from .api import ApiError
+from .installation import ours_only
 from .jobs import run_job, run_with
 from .nomad import Agent
 from .waiting import wait_ended
@@ -47,6 +48,7 @@ async def test_alloc_signal_reaches_the_task(agent: Agent) -> None:
     assert b"got USR2\n" in await allocation.output(until=b"got USR2\n")
 
 
+@ours_only  # raw_exec sends SIGINT
 async def test_alloc_signal_with_an_unknown_name_is_an_error_and_sends_nothing(
     agent: Agent,
 ) -> None:

@@ -125,13 +125,13 @@ def test_references_are_replaced_in_config_env_meta_and_user() -> None:
         meta { who = "nobody" }
         env { P = "${PATH}:/more" }
         config {
-          texts = ["${env["P"]}", "${meta.rack}", attr.driver.x.version, "$$${not}", NOMAD_TASK_NAME]
+          texts = ["${env["P"]}", "${meta.rack}", attr.driver.x.version, "$$${no}", NOMAD_TASK_NAME]
           labels { c = "${node.unique.name}/${attr.cpu.numcores}" }
         }
         """
     )
     assert msgspec.msgpack.decode(message.msgpack_driver_config) == {
-        "texts": ["/bin:/more", "r1", "1", "${not}", "t"],
+        "texts": ["/bin:/more", "r1", "1", "${no}", "t"],
         "labels": [{"c": "here/3"}],
     }
     assert message.user == "nobody"
@@ -141,9 +141,9 @@ def test_references_are_replaced_in_config_env_meta_and_user() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('config { texts = ["${nope}"] }', 'f:6: task "t", config.texts: Unknown variable: '),
-        ('config { texts = [env["nope"]] }', 'f:6: task "t", config.texts: Unknown variable: '),
-        ("config { texts = [meta.x] }", 'f:6: task "t", config.texts: Unknown variable: '),
+        ('config { texts = ["${nope}"] }', 'f:6: task "t", config.texts: no variable named "'),
+        ('config { texts = [env["nope"]] }', 'f:6: task "t", config.texts: no variable named "'),
+        ("config { texts = [meta.x] }", 'f:6: task "t", config.texts: no variable named "'),
         ("config { nope = 1 }", 'f:6: task "t", config'),
         ('env { A = "${NOMAD_NOPE}" }', 'f:7: task "t", env.A: no variable named "NOMAD_NOPE"'),
         ('meta { A = "${NOPE}" }', 'f:7: task "t", meta.A: no variable named "NOPE"'),

@@ -228,8 +228,13 @@ async def test_h14_two_hundred_streams_run_on_one_connection(
 async def test_h15_a_signal_to_the_process_group_ends_nothing_and_no_child_inherits_it(
     sample_command: list[str], environ: dict[str, str], execute: Execute
 ) -> None:
-    # nohup ignores SIGHUP, as an agent may that was started by it; setsid gives a group of its own.
-    wrapper = ["setsid", "nohup", *sample_command]
+    # What an agent may hand down: SIGHUP ignored (nohup) and a signal blocked. In its own group.
+    script = (
+        "import os, signal, sys; os.setsid(); signal.signal(signal.SIGHUP, signal.SIG_IGN);"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1]);"
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    wrapper = [sample_command[0], "-c", script, *sample_command]
     async with open_plugin(wrapper, env=environ) as client:
         for signum in (signal.SIGINT, signal.SIGHUP, signal.SIGINT):
             os.killpg(client.process.pid, signum)

@@ -198,13 +198,15 @@ def run_in_fork(body: Callable[[], object]) -> str:
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
+        answer = "!it died"
         try:
             os.dup2(writer, ANSWER_FD)
             answer = repr(body())
-        except BaseException as error:
+        except Exception as error:
             answer = f"!{error!r}"
-        os.write(ANSWER_FD, answer.encode())
-        os._exit(0)
+        finally:
+            os.write(ANSWER_FD, answer.encode())
+            os._exit(0)
     os.close(writer)
     try:
         answer = os.read(reader, 65536).decode()

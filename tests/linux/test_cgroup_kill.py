@@ -194,6 +194,27 @@ def test_a_stranger_with_a_reused_pid_is_not_killed(
     assert stranger.process.poll() is None
 
 
+def test_a_listed_pid_that_is_a_thread_by_now_does_not_stop_the_kill(
+    cgroup_dir: Path, start_child: StartChild, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threaded = start_child(
+        "import os,threading; threading.Thread(target=lambda: (print('ready',flush=True),"
+        "os.read(0, 1))).start()"
+    )
+    assert threaded.read_line() == "ready"
+    (thread,) = {int(tid) for tid in os.listdir(f"/proc/{threaded.pid}/task")} - {threaded.pid}
+    member = join(start_child, cgroup_dir)
+    looks = iter([[thread, member]])
+
+    def procs_at(dir_fd: int) -> list[int]:
+        return next(looks, None) or cgroup_tree.procs_at(dir_fd)
+
+    monkeypatch.setattr(cgroup_kill, "procs_at", procs_at)
+    cgroup.kill_each(cgroup_dir)
+    wait_until(lambda: not cgroup.is_populated(cgroup_dir), "the member is dead")
+    assert threaded.process.poll() is None
+
+
 def test_many_are_killed_with_few_fds(cgroup_dir: Path) -> None:
     """In a child, whose limit on fds is its own."""
 
@@ -279,6 +300,27 @@ def test_a_refused_kill_is_an_error_and_the_others_are_killed(
     cgroup.make(cgroup_dir / "its own")
     assert run_in_fork(body) == repr((f"pid {roots}", int(signal.SIGKILL)))
     assert cgroup.procs(cgroup_dir) == [roots]
+
+
+@needs_root
+def test_an_ordinary_user_kills_and_removes_below_a_cgroup_of_its_own(
+    cgroup_dir: Path, kill: Kill
+) -> None:
+    own = cgroup_dir / "own"
+    cgroup.make(own)
+    for path in (own, *own.iterdir()):
+        os.chown(path, NOBODY, NOBODY)
+
+    def body() -> tuple[int, bool]:
+        cgroup.join(own)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+        cgroup.make(own / "task")
+        pid = os.fork() or sleep_for_ever()
+        cgroup.join(own / "task", pid=pid)
+        kill(own / "task")
+        return os.waitpid(pid, 0)[1], cgroup.remove_tree(own / "task")
+
+    assert run_in_fork(body) == repr((int(signal.SIGKILL), True))
 
 
 def sleep_for_ever_as_nobody() -> int:

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trio_driver.linux import cgroup
@@ -64,6 +64,7 @@ def test_this_hosts_mounts_are_cgroups() -> None:
         assert root is None or (root / "cgroup.procs").exists()
 
 
+@settings(database=None)
 @given(st.text(alphabet="0 /-\n,cgroup2=\\", max_size=60))
 def test_any_table_can_be_read(table: str) -> None:
     assert isinstance(cgroup.find_mounts(table), cgroup.Mounts)

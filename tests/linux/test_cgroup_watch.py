@@ -11,7 +11,7 @@ import trio.testing
 
 from trio_driver.linux import cgroup, cgroup_watch, fd_count
 
-from .conftest import LIMIT_S, SLEEPER, StartChild, join
+from .conftest import LIMIT_S, SLEEPER, StartChild, join, wait_until
 
 
 async def test_the_wait_ends_when_the_last_one_has_ended(
@@ -28,8 +28,9 @@ async def test_the_wait_ends_when_the_last_one_has_ended(
         await watcher.wait_empty()
         ended = True
 
-    with cgroup.watch(cgroup_dir) as watcher, trio.fail_after(LIMIT_S):
+    with cgroup.watch(cgroup_dir) as watcher:
         async with trio.open_nursery() as nursery:
+            nursery.cancel_scope.deadline = trio.current_time() + LIMIT_S
             nursery.start_soon(wait)
             for child in children:
                 await trio.testing.wait_all_tasks_blocked()
@@ -58,8 +59,7 @@ async def test_a_wait_ends_though_the_cgroup_is_removed_meanwhile(
     with cgroup.watch(below) as watcher, trio.fail_after(LIMIT_S):
         assert watcher.is_populated()
         child.end()
-        while not cgroup.remove_tree(below):
-            await trio.lowlevel.checkpoint()
+        wait_until(lambda: cgroup.remove_tree(below), "it is removed")
         await watcher.wait_empty()
         assert not watcher.is_populated()
 

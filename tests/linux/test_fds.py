@@ -121,7 +121,7 @@ def test_a_file_beneath_is_opened_close_on_exec(tmp_path: Path, dir_fd: int) -> 
 
 
 def test_a_file_beneath_is_created_with_its_mode(tmp_path: Path, dir_fd: int) -> None:
-    os.close(open_beneath(dir_fd, "new", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640))
+    os.close(open_beneath(dir_fd, "new", os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode=0o640))
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o640
 
 

@@ -116,6 +116,30 @@ def test_a_failed_write_leaves_the_old_record_and_no_file(
     assert os.listdir(tmp_path) == ["record"]
 
 
+@pytest.mark.parametrize(("write", "step"), [(write_atomic, "rename"), (write_once, "link")])
+def test_a_durable_record_is_on_disk_before_it_has_its_name_and_its_name_before_the_return(
+    dir_fd: int, monkeypatch: pytest.MonkeyPatch, write: Callable[..., object], step: str
+) -> None:
+    calls: list[str] = []
+    sync, name_it = os.fsync, getattr(os, step)
+
+    def fsync(fd: int) -> None:
+        calls.append("sync directory" if fd == dir_fd else "sync file")
+        sync(fd)
+
+    def named(*arguments: object, **keywords: object) -> None:
+        calls.append(step)
+        name_it(*arguments, **keywords)
+
+    monkeypatch.setattr(files.os, "fsync", fsync)
+    monkeypatch.setattr(files.os, step, named)
+    write(dir_fd, "record", b"", durable=True)
+    assert calls == ["sync file", step, "sync directory"]
+    calls.clear()
+    write(dir_fd, "another", b"", durable=False)
+    assert calls == [step]
+
+
 def race(count: int, body: Callable[[int], None]) -> None:
     """Run `body(0)`, `body(1)` … at the same time, each in its thread."""
     barrier = threading.Barrier(count)

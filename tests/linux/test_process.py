@@ -114,6 +114,21 @@ def test_a_reused_pid_gives_no_pidfd(start_child: StartChild, change: dict[str, 
         open_pidfd(stranger)
 
 
+def test_a_pid_that_is_reused_while_it_is_opened_gives_no_pidfd(
+    start_child: StartChild, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, stranger = started(start_child)
+    before = replace(stranger, start_ticks=1)
+    looks = iter([before, stranger])
+
+    def look(_: int) -> ProcessId:
+        return next(looks)
+
+    monkeypatch.setattr(process, "identify", look)
+    with pytest.raises(ProcessLookupError):
+        open_pidfd(before)
+
+
 def test_a_thread_id_gives_no_pidfd(start_child: StartChild) -> None:
     child = start_child(
         "import sys,threading; threading.Thread(target=lambda: (print('ready',flush=True),"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trio_driver.linux import UnknownSignalError, signum_of
@@ -67,6 +67,7 @@ def test_an_unknown_name_is_an_error_that_says_what_would_be_accepted(name: str)
     assert caught.value.name == name
 
 
+@settings(database=None)
 @given(st.text(max_size=12))
 def test_any_text_gives_a_valid_signal_or_its_own_error(text: str) -> None:
     try:

@@ -16,6 +16,7 @@ from trio_driver.rpc import RpcError, Server, ServerCall, StatusCode, listen_uni
 from .conftest import Peer
 from .probe import Probe, serving
 from .probe_pb2 import Note
+from .streams import Tap
 
 MIB = 1024 * 1024
 
@@ -222,20 +223,19 @@ async def test_pings_of_a_client_that_keeps_alive_are_answered(
     ]
     pings = AsyncValue(0)
 
-    class Tap(trio.StapledStream[trio.SocketStream, trio.SocketStream]):
-        async def receive_some(self, max_bytes: int | None = None) -> bytes:
-            data = await super().receive_some(max_bytes)
-            pings.value += data.startswith(b"\x00\x00\x08\x06\x00")
-            return bytes(data)
+    def count_pings(data: bytes) -> None:
+        pings.value += data.startswith(b"\x00\x00\x08\x06\x00")
 
     async def outlast_pings(note: Note, request: ServerCall) -> Note:
-        await pings.wait_value(lambda count: count >= 5)
+        await pings.wait_value(lambda count: count >= 2)
         return note
 
     server = Server([Probe(unary=outlast_pings)])
 
     async def serve(stream: trio.SocketStream) -> None:
-        await server.serve_stream(Tap(stream, stream))
+        tap = Tap(stream)
+        tap.on_received = count_pings
+        await server.serve_stream(tap)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trio.serve_listeners, serve, [await listen_unix(socket_path)])

@@ -30,12 +30,12 @@ class Compute(_message.Message):
     def __init__(self, total_mhz: _Optional[int] = ..., cores: _Optional[int] = ...) -> None: ...
 
 class StartResponse(_message.Message):
-    __slots__ = ("workload_pid", "started_at")
+    __slots__ = ("workload_pid", "started_at_s")
     WORKLOAD_PID_FIELD_NUMBER: _ClassVar[int]
-    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_S_FIELD_NUMBER: _ClassVar[int]
     workload_pid: int
-    started_at: _timestamp_pb2.Timestamp
-    def __init__(self, workload_pid: _Optional[int] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping[str, _Any]]] = ...) -> None: ...
+    started_at_s: float
+    def __init__(self, workload_pid: _Optional[int] = ..., started_at_s: _Optional[float] = ...) -> None: ...
 
 class StopRequest(_message.Message):
     __slots__ = ("signum", "grace_s")

@@ -65,6 +65,22 @@ def run(ctx: click.Context, **options: Any) -> None:
     ctx.exit(run_from_options(RunOptions(**options)))
 
 
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+@click.option("--state-dir", metavar="PATH", help="State directory, as in the plugin's config.")
+@click.pass_context
+def ps(ctx: click.Context, as_json: bool, state_dir: str | None) -> None:
+    """Show plugin, spawner, executors and workloads of this host as one tree.
+
+    A run is provisional until Nomad has been given its handle, then committed; ended when nothing
+    of it lives any more; lost when its executor died without a word; stuck when the workload of a
+    dead executor does not die.
+    """
+    from trio_driver.cli.ps import show_processes
+
+    ctx.exit(show_processes(state_dir, as_json=as_json))
+
+
 def run_command_line(arguments: Sequence[str]) -> int:
     """Run the command that `arguments` name; returns the exit code."""
     try:

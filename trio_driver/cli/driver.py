@@ -29,7 +29,8 @@ from trio_driver._proto import (
 from trio_driver.cli.errors import JobError, RunError
 from trio_driver.cli.node import Node
 from trio_driver.cli.report import Report, Tone, join_fields
-from trio_driver.cli.values import Plain, text_of
+from trio_driver.cli.templates import render
+from trio_driver.cli.values import Plain, UnresolvedError, text_of
 from trio_driver.goplugin import HandshakeError, Level, LogRecord, PluginClient, open_plugin
 from trio_driver.hcl import ConfigError, encode
 from trio_driver.rpc import RpcError, StatusCode
@@ -160,9 +161,10 @@ async def _configure(client: PluginClient, launch: Launch, api_version: str) -> 
     packed = b""
     if schema.spec.WhichOneof("block") is not None:
         try:
-            packed = encode(schema.spec, dict(launch.config or {}), path="plugin config")
-        except ConfigError as error:
-            raise JobError(str(error)) from None
+            config = {name: render(value, {}) for name, value in (launch.config or {}).items()}
+            packed = encode(schema.spec, config, path="config")
+        except (ConfigError, UnresolvedError) as error:
+            raise JobError(f"plugin config: {error}") from None
     elif launch.config is not None:
         raise JobError("plugin config: this plugin takes none")
     request = base_pb2.SetConfigRequest(

@@ -97,6 +97,17 @@ def parse_expression(text: str) -> Value:
         raise ValueError(f"{text!r} is not an HCL expression") from error
 
 
+def parse_template(text: str) -> Value:
+    """Text with `${…}` in it, in which nothing else is special: not a quote, not a backslash.
+
+    What cannot be understood becomes `Unsupported`.
+    """
+    try:
+        return _template(_heredoc_parts(text))
+    except _SyntaxError:
+        return Unsupported(text)
+
+
 def _syntax_message(text: str, error: UnexpectedInput) -> str:
     """What stands where the grammar expected something else."""
     lines = text.splitlines()

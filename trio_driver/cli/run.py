@@ -9,6 +9,7 @@ Rules:
 Must not know: the command line, HCL text.
 """
 
+import math
 import signal
 import uuid
 from dataclasses import dataclass, field
@@ -21,13 +22,17 @@ from trio_driver.cli.driver import Driver, Launch
 from trio_driver.cli.errors import JobError, RunError
 from trio_driver.cli.job import Group, Job, Task
 from trio_driver.cli.logs import Terminal
-from trio_driver.cli.report import Report, join_fields
+from trio_driver.cli.report import Report, Tone, join_fields
 from trio_driver.cli.supply import Supply, open_supply
 from trio_driver.cli.task_config import Allocation
 from trio_driver.cli.task_run import Stop, Streams, TaskRun
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What a terminal or a service manager sends to end a program."""
+
+SAME_PRESS_S = 0.2
+"""Signals this close together are one wish: programs such as timeout(1) send one to the process and
+one to its group. Nobody presses Ctrl-C twice as fast."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,6 +42,7 @@ class _Progress:
     stop: Stop = field(default_factory=Stop)
     tasks_run: bool = False
     signals: list[int] = field(default_factory=list[int])
+    signalled_at_s: float = -math.inf
     codes: dict[str, int] = field(default_factory=dict[str, int])
     """Exit codes of the tasks in the order in which they ended."""
 
@@ -86,10 +92,32 @@ def report_event(report: Report, event: driver_pb2.DriverTaskEvent) -> None:
     report.say(event.task_name or "plugin", event.message + join_fields(event.annotations))
 
 
+class _Output:
+    """One of our own streams as a sink; the tasks are stopped when nobody reads it any more."""
+
+    def __init__(self, fd: int, stop: Stop, report: Report) -> None:
+        self._terminal = Terminal(fd)
+        self._stop = stop
+        self._report = report
+        self._gone = False
+
+    async def write(self, text: bytes) -> None:
+        """Write `text`, or drop it once the stream is gone: the task's pipe must not fill up."""
+        if self._gone:
+            await trio.lowlevel.checkpoint()
+            return
+        try:
+            await self._terminal.write(text)
+        except OSError as error:
+            self._gone = True
+            self._report.say("run", f"output cannot be written: {error.strerror}", tone=Tone.WARN)
+            self._stop.request()
+
+
 async def _run_tasks(
     allocation: Allocation, supply: Supply, progress: _Progress, report: Report
 ) -> None:
-    out, err = Terminal(1), Terminal(2)
+    out, err = _Output(1, progress.stop, report), _Output(2, progress.stop, report)
 
     async def run_one(task: Task, prefix: bytes | None) -> None:
         run = TaskRun(
@@ -124,6 +152,10 @@ async def _watch_signals(
     with trio.open_signal_receiver(*STOP_SIGNALS) as received:
         task_status.started()
         async for signum in received:
+            now_s = trio.current_time()
+            if now_s - progress.signalled_at_s < SAME_PRESS_S:
+                continue
+            progress.signalled_at_s = now_s
             progress.signals.append(signum)
             match len(progress.signals):
                 case 1 if progress.tasks_run:

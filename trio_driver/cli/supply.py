@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import trio
-from trio_util import AsyncValue, wait_any  # pyright: ignore[reportUnknownVariableType]
+from trio_util import AsyncValue, wait_any
 
 from trio_driver.cli.driver import Driver, Launch, open_driver
 from trio_driver.cli.errors import RunError
@@ -35,9 +35,7 @@ class Supply:
         def is_wanted(driver: Driver | None) -> bool:
             return driver is not None and driver is not other_than
 
-        found = await self._current.wait_value(  # pyright: ignore[reportUnknownMemberType]
-            is_wanted
-        )
+        found = await self._current.wait_value(is_wanted)
         assert found is not None
         return found
 
@@ -56,7 +54,8 @@ class Supply:
                 self._current.value = None
             if self._done.is_set():
                 return
-            self._launch.report.say("plugin", "died; starting another", tone=Tone.WARN)
+            pid = driver.client.process.pid
+            self._launch.report.say("plugin", f"{pid} died; starting another", tone=Tone.WARN)
         raise RunError(f"plugin: died {MAX_CRASHES} times")
 
     def end(self) -> None:

@@ -15,7 +15,8 @@ from trio_driver._proto import driver_pb2, hclspec_pb2
 from trio_driver.cli.errors import JobError
 from trio_driver.cli.job import Group, Job, Resources, Task
 from trio_driver.cli.node import Node, host_environment
-from trio_driver.cli.values import Plain
+from trio_driver.cli.templates import render
+from trio_driver.cli.values import Plain, UnresolvedError
 from trio_driver.hcl import ConfigError, encode
 
 MIB = 1 << 20
@@ -98,8 +99,14 @@ def build_task_config(
 def _encode(
     spec: hclspec_pb2.Spec, config: Mapping[str, Plain], variables: Mapping[str, str], *, path: str
 ) -> bytes:
+    rendered: dict[str, Plain] = {}
+    for name, value in config.items():
+        try:
+            rendered[name] = render(value, variables)
+        except UnresolvedError as error:
+            raise JobError(f"{path}.{name}: {error}") from None
     try:
-        return encode(spec, config, variables=variables, path=path)
+        return encode(spec, rendered, path=path)
     except ConfigError as error:
         raise JobError(str(error)) from None
 

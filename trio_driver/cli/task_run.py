@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import trio
 from google.protobuf.duration_pb2 import Duration
-from trio_util import move_on_when  # pyright: ignore[reportUnknownVariableType]
+from trio_util import wait_any
 
 from trio_driver._proto import driver_pb2
 from trio_driver.cli.driver import Driver
@@ -111,16 +111,20 @@ class TaskRun:
         self, driver: Driver, config: driver_pb2.TaskConfig
     ) -> driver_pb2.WaitTaskResponse | None:
         """How the task ended; None when it was stopped before it had started."""
-        started_s = trio.current_time()
-        async with move_on_when(self.stop.requested.wait) as starting:
-            response = await self._start(driver, config)
-        if starting.cancelled_caught:
+        began_s = trio.current_time()
+        responses: list[driver_pb2.StartTaskResponse] = []
+
+        async def start() -> None:
+            responses.append(await self._start(driver, config))
+
+        await wait_any(start, self.stop.requested.wait)
+        if not responses:
             return None
-        if not response.HasField("handle"):
+        if not responses[0].HasField("handle"):
             raise RunError(f"{self.task.name}: StartTask: the driver gave no handle")
-        took_ms = (trio.current_time() - started_s) * 1000
+        took_ms = (trio.current_time() - began_s) * 1000
         self._say(f"runs (started in {took_ms:.0f} ms)", Tone.GOOD)
-        return await self._until_end(response.handle)
+        return await self._until_end(responses[0].handle)
 
     async def _start(
         self, driver: Driver, config: driver_pb2.TaskConfig

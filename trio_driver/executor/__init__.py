@@ -13,6 +13,7 @@ from trio_driver.executor.edge import (
     rpc_error_of,
 )
 from trio_driver.executor.main import run_executor
+from trio_driver.executor.rehearsal import rehearse
 from trio_driver.executor.stats import ProcessSampler
 from trio_driver.executor.task_run import TaskBody, TaskRun
 from trio_driver.executor.workload import Workload
@@ -29,6 +30,7 @@ __all__ = [
     "host_tier",
     "open_executor",
     "open_executor_stub",
+    "rehearse",
     "rpc_error_of",
     "run_executor",
 ]

@@ -24,7 +24,7 @@ from trio_driver.executor.edge import executor_answers
 from trio_driver.linux import signal_pidfd
 from trio_driver.rpc import open_channel, open_unix_channel
 from trio_driver.spawner import SpawnedExecutor, Spawner, SpawnRequest
-from trio_driver.state import KILL_LIMIT_S, Run, StateDirectory, destroy_run, kill_run
+from trio_driver.state import KILL_LIMIT_S, CommitRecord, Run, StateDirectory, destroy_run, kill_run
 
 REQUEST_LIMIT_S = 2.0
 """What an executor may take to answer anything but Start. One that is slower is stopped or wedged; no request
@@ -38,9 +38,11 @@ class OpenExecutor:
         self.run = run
         self.process = spawned.process
         self.is_committed = False
+        self.started: CommitRecord | None = None
+        """What has been started; None before."""
         self._stub = stub
 
-    async def start(self, request: executor_pb2.StartRequest) -> executor_pb2.StartResponse:
+    async def start(self, request: executor_pb2.StartRequest) -> None:
         """Start the task.
 
         Raises:
@@ -48,7 +50,8 @@ class OpenExecutor:
             ExecutorLostError: it ended meanwhile.
         """
         with executor_answers("start the task"):
-            return await self._stub.Start(request)
+            response = await self._stub.Start(request)
+        self.started = CommitRecord(response.workload_pid, response.started_at_s)
 
     def commit(self) -> None:
         """From here on Nomad owns the run, and the block's end does not end it. Never blocks.
@@ -56,7 +59,9 @@ class OpenExecutor:
         Raises:
             FileNotFoundError: somebody destroyed the run meanwhile.
         """
-        self.run.commit()
+        if self.started is None:
+            raise ValueError("only a started run can be committed")
+        self.run.commit(self.started)
         self.is_committed = True
 
 

@@ -24,16 +24,20 @@ from trio_driver._proto import executor_pb2
 from trio_driver._proto.executor_grpc import ExecutorServicer
 from trio_driver._proto.interfaces import Call
 from trio_driver.executor.children import Children
+from trio_driver.executor.containment import ContainmentPlan, host_plan
 from trio_driver.executor.edge import rpc_error_of
 from trio_driver.executor.service import ExecutorService
 from trio_driver.executor.task_run import TaskBody, TaskRun
 from trio_driver.linux import ProcessId, boot_id, identify, set_child_subreaper, set_name
-from trio_driver.model import Compute, FenceHeldError, task_spec
+from trio_driver.model import Compute, FenceHeldError, TaskSpec, task_spec
 from trio_driver.rpc import Server, listen_unix
 from trio_driver.spawner import SpawnRequest
 from trio_driver.state import ExecutorRecord, ExitRecord, Fence, Run, StateDirectory, fence_owner
 
 LOGGER = logging.getLogger("trio_driver.executor")
+
+WriteExit = Callable[[ExitRecord], bool]
+"""Writes the exit record into space that was reserved for it; False when there is one already."""
 
 RECORD_LOOK_S = 5.0
 """Between two looks whether our record is still there: one stat(2)."""
@@ -67,10 +71,8 @@ def run_executor(
         )
         return
     _log_to(run)
-    record = _record_of_this_process(request, plugin)
-    run.write_executor(record)
     with run.reserve_exit() as write_exit:
-        executor = _Executor(run, record, request, body)
+        executor = Executor(run, request, plugin, body)
         never_started = trio.run(executor.main, control, write_exit)
     if never_started:
         run.remove()
@@ -119,43 +121,51 @@ async def _refuse(control: socket.socket, reason: str) -> None:
         await Server([_Refusal(FenceHeldError(reason))]).serve_stream(stream)
 
 
-class _Executor:
+class Executor:
     """The tasks of this process, around one `TaskRun`."""
 
     def __init__(
-        self, run: Run, record: ExecutorRecord, request: SpawnRequest, body: TaskBody
+        self,
+        run: Run,
+        request: SpawnRequest,
+        plugin: ProcessId,
+        body: TaskBody,
+        *,
+        plan_containment: Callable[[str, TaskSpec], ContainmentPlan] = host_plan,
     ) -> None:
         self._run = run
-        self._record = record
+        self._record = _record_of_this_process(request, plugin)
         self._request = request
         self._body = body
+        self._plan_containment = plan_containment
         self._children = Children()
         self._unwanted = trio.Event()
         """Set when the run must end without having been asked to by Stop."""
         self._unwanted_reason = ""
 
-    async def main(self, control: socket.socket, write_exit: Callable[[ExitRecord], bool]) -> bool:
+    async def main(self, control: socket.socket, write_exit: WriteExit) -> bool:
         """Serve the run until it has ended; whether it never started, and so leaves no trace."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self._children.reap_until_cancelled)
-            service = ExecutorService(self._body, nursery, partial(self._make_task_run, write_exit))
+            listening = trio.Event()
+            make_task_run = partial(self._make_task_run, write_exit)
+            service = ExecutorService(self._body, nursery, make_task_run, listening)
             server = Server([service])
-            await nursery.start(server.serve_listener, await listen_unix(self._run.socket_path))
             nursery.start_soon(self._serve_plugin, server, control)
             nursery.start_soon(self._obey_sigterm)
-            nursery.start_soon(self._watch_record)
             await wait_any(service.start_requested.wait, self._unwanted.wait)
             if (task_run := service.task_run) is not None:
+                # Not earlier: it is done while the workload is on its way to exec.
+                nursery.start_soon(self._listen, server, listening)
                 nursery.start_soon(self._end_when_unwanted, task_run)
+                nursery.start_soon(self._watch_record)
                 await task_run.live(self._body)
             server.drain()
             await self._drained(server)
             nursery.cancel_scope.cancel()
         return task_run is None or task_run.start_error is not None
 
-    def _make_task_run(
-        self, write_exit: Callable[[ExitRecord], bool], message: executor_pb2.StartRequest
-    ) -> TaskRun:
+    def _make_task_run(self, write_exit: WriteExit, message: executor_pb2.StartRequest) -> TaskRun:
         return TaskRun(
             self._run,
             self._record,
@@ -165,6 +175,7 @@ class _Executor:
             limits=self._request.limits,
             children=self._children,
             write_exit=write_exit,
+            plan_containment=self._plan_containment,
         )
 
     async def _serve_plugin(self, server: Server, control: socket.socket) -> None:
@@ -173,12 +184,19 @@ class _Executor:
         if not self._run.is_committed():
             self._end("its plugin went away before the task was handed to Nomad")
 
+    async def _listen(self, server: Server, listening: trio.Event) -> None:
+        """Let others reach the run: plugins that did not open it."""
+        listener = await listen_unix(self._run.socket_path)
+        listening.set()
+        await server.serve_listener(listener)
+
     async def _obey_sigterm(self) -> None:
         with trio.open_signal_receiver(signal.SIGTERM) as signals:
             async for _ in signals:
                 self._end("the executor was asked to end by SIGTERM")
 
     async def _watch_record(self) -> None:
+        await trio.sleep(RECORD_LOOK_S)
         while self._run.has_executor_record():
             await trio.sleep(RECORD_LOOK_S)
         self._end("the executor's record was removed")

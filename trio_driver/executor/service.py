@@ -5,6 +5,7 @@ Rules:
   task ended is never asked here: the exit record tells, and the end of the process that it may be read.
 """
 
+import time
 from collections.abc import AsyncIterator, Callable
 
 import trio
@@ -17,7 +18,7 @@ from trio_driver.executor.edge import driver_errors_as_status
 from trio_driver.executor.stats import sample_processes
 from trio_driver.executor.stop import Stopper
 from trio_driver.executor.task_run import TaskBody, TaskRun
-from trio_driver.model import DriverError, timestamp_of
+from trio_driver.model import DriverError
 
 
 class NotStartedError(DriverError):
@@ -32,12 +33,15 @@ class ExecutorService(ExecutorServicer):
         body: TaskBody,
         nursery: trio.Nursery,
         make_task_run: Callable[[executor_pb2.StartRequest], TaskRun],
+        listening: trio.Event,
     ) -> None:
+        """`listening` is set when others can reach the executor: before, no start is told."""
         self.task_run: TaskRun | None = None
         self.start_requested = trio.Event()
         self._body = body
         self._nursery = nursery
         self._make_task_run = make_task_run
+        self._listening = listening
         self._stopper: Stopper | None = None
 
     async def Start(
@@ -52,10 +56,10 @@ class ExecutorService(ExecutorServicer):
             await wait_any(task_run.started.wait, task_run.ended.wait)
             if task_run.start_error is not None:
                 raise task_run.start_error
-            record = task_run.record.workload
+            await self._listening.wait()
             return executor_pb2.StartResponse(
-                workload_pid=record.pid if record else 0,
-                started_at=timestamp_of(record.started_at_s) if record else None,
+                workload_pid=task_run.main.pid if task_run.main else 0,
+                started_at_s=task_run.started_at_s or time.time(),
             )
 
     async def Stop(

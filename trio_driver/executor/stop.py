@@ -38,8 +38,9 @@ class Stopper:
 
     async def _run(self, signum: int) -> None:
         with self._grace:
-            await trio.lowlevel.checkpoint_if_cancelled()  # no grace: nobody is asked
-            await self._body.stop(self._task_run, signum)
+            # A checkpoint would not do: the deadline of a scope that was just entered is seen one later.
+            if self._grace.deadline > trio.current_time():
+                await self._body.stop(self._task_run, signum)
             await self._task_run.ended.wait()
         if not self._task_run.ended.is_set():
             self._task_run.kill_nowait()

@@ -23,7 +23,7 @@ import trio
 
 from trio_driver.executor.children import Children
 from trio_driver.executor.command import find_command
-from trio_driver.executor.containment import Containment, host_plan
+from trio_driver.executor.containment import Containment, ContainmentPlan, host_plan
 from trio_driver.executor.events import Events, watch_log_pipe
 from trio_driver.executor.launch import LaunchPlan
 from trio_driver.executor.output import Output, open_output
@@ -31,7 +31,7 @@ from trio_driver.executor.workload import Workload, open_workload
 from trio_driver.linux import Credentials, UserNotFoundError, boot_id, lookup
 from trio_driver.model import Compute, DriverError, LaunchError, Lost, TaskExit, TaskSpec
 from trio_driver.spawner import ProcessLimits
-from trio_driver.state import ExecutorRecord, ExitRecord, Run, Tier, WorkloadRecord
+from trio_driver.state import ExecutorRecord, ExitRecord, Run, Tier
 
 LOGGER = logging.getLogger("trio_driver.executor")
 
@@ -44,6 +44,10 @@ EMPTY_LIMIT_S = 10.0
 
 class TaskBody(Protocol):
     """The driver's part of a task. Injected, for drivers are above us."""
+
+    def warm_up(self) -> None:
+        """Do once, in the spawner, what each task would otherwise do first. Has no other effect."""
+        ...
 
     async def run(self, task_run: "TaskRun") -> TaskExit:
         """What the task does between its start and its end. Cancelled when the task must end."""
@@ -72,6 +76,7 @@ class TaskRun:
         limits: ProcessLimits,
         children: Children,
         write_exit: Callable[[ExitRecord], bool],
+        plan_containment: Callable[[str, TaskSpec], ContainmentPlan] = host_plan,
     ) -> None:
         self.run = run
         self.spec = spec
@@ -81,6 +86,8 @@ class TaskRun:
         """Set when a workload runs, or the driver said that the task does."""
         self.ended = trio.Event()
         """Set when nothing of the run lives and its exit record is written."""
+        self.started_at_s: float | None = None
+        """Seconds since the epoch; None before the start."""
         self.start_error: DriverError | None = None
         self.workloads: list[Workload] = []
         self.output: Output | None = None
@@ -89,15 +96,11 @@ class TaskRun:
         self._limits = limits
         self._children = children
         self._write_exit_record = write_exit
+        self._plan_containment = plan_containment
         self._containment: Containment | None = None
         self._scope = trio.CancelScope()
         self._ending = trio.Event()
         self._end_reason = ""
-
-    @property
-    def record(self) -> ExecutorRecord:
-        """What is on disk of this run now."""
-        return self._record
 
     @property
     def main(self) -> Workload | None:
@@ -117,10 +120,9 @@ class TaskRun:
             self._containment.kill_nowait()
 
     def mark_started(self) -> None:
-        """The task runs: record it, and let StartTask answer. Once; later calls do nothing."""
+        """The task runs: let StartTask answer. Once; later calls do nothing."""
         if not self.started.is_set():
-            workload = WorkloadRecord(self.main.pid if self.main else 0, time.time())
-            self._write_record(msgspec.structs.replace(self._record, workload=workload))
+            self.started_at_s = time.time()
             self.started.set()
 
     async def live(self, body: TaskBody) -> None:
@@ -165,9 +167,9 @@ class TaskRun:
         return Lost(self._end_reason)
 
     def _open_containment(self) -> None:
-        plan = host_plan(self.run.name, self.spec)
+        plan = self._plan_containment(self.run.name, self.spec)
         # The record first: whoever finds it must be able to remove what is made next.
-        self._write_record(msgspec.structs.replace(self._record, containment=plan.record()))
+        self.run.write_executor(msgspec.structs.replace(self._record, containment=plan.record()))
         self._containment = Containment.open(plan, self._children)
 
     async def _empty_containment(self) -> bool:
@@ -186,11 +188,10 @@ class TaskRun:
     def _write_exit(self, task_exit: TaskExit, *, is_empty: bool) -> None:
         if not is_empty:
             LOGGER.error("stuck: processes of task %s outlived SIGKILL", self.spec.id)
-        started = self._record.workload
         record = ExitRecord(
             exit=task_exit,
             oom_killed=self._containment is not None and self._containment.oom_killed,
-            started_at_s=started.started_at_s if started else None,
+            started_at_s=self.started_at_s,
             ended_at_s=time.time(),
             boot_id=boot_id(),
         )
@@ -198,10 +199,6 @@ class TaskRun:
             self._write_exit_record(record)
         except FileNotFoundError:
             LOGGER.info("run %s was destroyed before it ended", self.run.name)
-
-    def _write_record(self, record: ExecutorRecord) -> None:
-        self.run.write_executor(record)
-        self._record = record
 
     async def write_stdout(self, data: bytes) -> None:
         """Write to the task's stdout log; waits while the log reader is behind."""

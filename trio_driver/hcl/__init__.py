@@ -7,6 +7,7 @@
 
     hcl.spec_of(TaskConfig)                   # what the plugin tells the agent
     hcl.decode(TaskConfig, msgpack_bytes)     # what it makes of the agent's answer
+    hcl.reference(TaskConfig)                 # a table for people; hcl.example(TaskConfig): HCL
     hcl.encode(spec, {"command": "/bin/sh"})  # the agent's half: schema + parsed HCL → msgpack
 
 `kinds` says which annotations there are. Usable alone: imports only `_proto` and msgspec.
@@ -16,6 +17,17 @@ from trio_driver.hcl.agent import encode
 from trio_driver.hcl.declare import Duration, doc
 from trio_driver.hcl.decode import decode
 from trio_driver.hcl.errors import ConfigError, Problem
+from trio_driver.hcl.reference import example, reference
 from trio_driver.hcl.schema import spec_of
 
-__all__ = ["ConfigError", "Duration", "Problem", "decode", "doc", "encode", "spec_of"]
+__all__ = [
+    "ConfigError",
+    "Duration",
+    "Problem",
+    "decode",
+    "doc",
+    "encode",
+    "example",
+    "reference",
+    "spec_of",
+]

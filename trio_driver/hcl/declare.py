@@ -178,7 +178,10 @@ def _check_keys(declared: inspect.DictType, where: str) -> None:
 def _leaf(declared: inspect.Type, where: str) -> Leaf:
     match declared:
         case inspect.Metadata():
-            return Leaf(scalar=Scalar.DURATION, limits=Limits.of(declared.type))
+            # That none is negative needs no words: there is no way to write one.
+            limits = Limits.of(declared.type)
+            limits = msgspec.structs.replace(limits, ge=limits.ge or None)
+            return Leaf(scalar=Scalar.DURATION, limits=limits)
         case inspect.LiteralType(values=values) if all(isinstance(v, str) for v in values):
             return Leaf(scalar=Scalar.STRING, choices=tuple(map(str, values)))
         case inspect.AnyType():

@@ -7,19 +7,24 @@ of a configuration are reported together. Must not know: schemas, msgpack.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import cast
+
+import msgspec
 
 SHOWN_LENGTH = 60
 """Characters of a value that an error shows: enough to recognise it in a job file."""
+
+ESCAPE = re.compile(r"\\.")
+JSON_ONLY = {"\\b": "\\u0008", "\\f": "\\u000c"}
+"""Escapes of JSON that HCL does not know."""
 
 SUGGESTION_DISTANCE = 3
 """A name that takes fewer edits than this is taken for a typing error (the agent's own limit)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True):
     """One thing that is wrong, and where."""
 
     path: str
@@ -49,7 +54,9 @@ def shown(value: object) -> str:
             return "null"
         case bool():
             return "true" if value else "false"
-        case int() | float():
+        case float():
+            return repr(value)
+        case int():
             # An int of thousands of digits has no repr.
             return repr(value) if abs(value) < 10**SHOWN_LENGTH else "a huge number"
         case str():
@@ -66,8 +73,7 @@ def shown(value: object) -> str:
 def quoted(text: str) -> str:
     """`text` between double quotes, with escapes that HCL and JSON share."""
     encoded = json.dumps(text, ensure_ascii=False)
-    # Backslashes are doubled in JSON, so what follows a single one is an escape.
-    return JSON_ONLY.sub(lambda match: JSON_ONLY_ESCAPES[match[0]], encoded)
+    return ESCAPE.sub(lambda match: JSON_ONLY.get(match[0], match[0]), encoded)
 
 
 def key_path(path: str, key: str) -> str:
@@ -89,7 +95,7 @@ def suggestion(name: str, known: Iterable[str]) -> str | None:
     """The one of the `known` names that `name` is most likely a typing error of."""
     near = [(edit_distance(name, candidate), candidate) for candidate in known]
     distance, candidate = min(near, default=(SUGGESTION_DISTANCE, ""))
-    return candidate if distance < SUGGESTION_DISTANCE else None
+    return candidate if distance < min(SUGGESTION_DISTANCE, len(name)) else None
 
 
 def edit_distance(left: str, right: str) -> int:

@@ -20,8 +20,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+import msgspec
 
 from trio_driver.hcl.errors import quoted
 from trio_driver.hcl.limits import Limits
@@ -39,8 +40,7 @@ class Scalar(enum.Enum):
     DURATION = 'a duration such as "90s" or "1h30m"'
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leaf:
+class Leaf(msgspec.Struct, frozen=True, kw_only=True):
     """A single value; `choices`, where there are any, are all that is accepted."""
 
     scalar: Scalar
@@ -48,16 +48,14 @@ class Leaf:
     choices: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListOf:
+class ListOf(msgspec.Struct, frozen=True, kw_only=True):
     """`x = [...]`."""
 
     element: Leaf | ListOf | MapOf
     limits: Limits = NO_LIMITS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MapOf:
+class MapOf(msgspec.Struct, frozen=True, kw_only=True):
     """Free keys.
 
     As an option of its own it is a list of maps for the agent, since a job file makes one of both
@@ -68,24 +66,21 @@ class MapOf:
     limits: Limits = NO_LIMITS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
+class Block(msgspec.Struct, frozen=True, kw_only=True):
     """`x { ... }`: an instance of `type`, a `msgspec.Struct`."""
 
     type: type[Any]
     options: tuple[Option, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockList:
+class BlockList(msgspec.Struct, frozen=True, kw_only=True):
     """`x { ... }`, repeated."""
 
     block: Block
     limits: Limits = NO_LIMITS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockMap:
+class BlockMap(msgspec.Struct, frozen=True, kw_only=True):
     """`x "label" { ... }`, repeated; labels differ."""
 
     block: Block
@@ -95,8 +90,7 @@ class BlockMap:
 Kind: TypeAlias = Leaf | ListOf | MapOf | Block | BlockList | BlockMap
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
+class Option(msgspec.Struct, frozen=True, kw_only=True):
     """One option of a block: `name` is HCL's, `field` the class's."""
 
     name: str
@@ -130,4 +124,7 @@ def accepted_words(kind: Kind) -> str:
             words, limits = "a list of blocks", kind.limits
         case BlockMap():
             words, limits = "blocks with different labels", kind.limits
-    return f"{words}, {limits.words()}" if limits.words() else words
+    if not limits.words():
+        return words
+    seconds = isinstance(kind, Leaf) and kind.scalar is Scalar.DURATION
+    return f"{words}, {limits.words()}{' (seconds)' if seconds else ''}"

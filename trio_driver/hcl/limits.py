@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sized
-from dataclasses import dataclass, fields
 from typing import cast
 
+import msgspec
 from msgspec import inspect
 
 Number = int | float
@@ -26,8 +26,7 @@ RULES: dict[str, tuple[str, Callable[[Number, Number], bool]]] = {
 """By the name of each numeric limit: its words, and whether a value (or length) keeps it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """The limits of one value; None is no limit. Lengths are characters or elements."""
 
     gt: Number | None = None
@@ -42,7 +41,7 @@ class Limits:
     @classmethod
     def of(cls, declared: inspect.Type) -> Limits:
         """The limits that msgspec found on a type."""
-        return cls(**{field.name: getattr(declared, field.name, None) for field in fields(cls)})
+        return cls(**{name: getattr(declared, name, None) for name in cls.__struct_fields__})
 
     def kept_by(self, value: object) -> bool:
         """Whether `value`, which has the declared type, keeps every limit."""

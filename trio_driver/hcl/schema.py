@@ -24,7 +24,6 @@ from trio_driver.hcl.kinds import (
     Block,
     BlockList,
     BlockMap,
-    Kind,
     Leaf,
     ListOf,
     MapOf,
@@ -104,5 +103,3 @@ def _with_default(primary: hclspec_pb2.Spec, option: Option) -> hclspec_pb2.Spec
     literal = hclspec_pb2.Literal(value=expression(option.kind, value))
     default = hclspec_pb2.Spec(literal=literal)
     return hclspec_pb2.Spec(default=hclspec_pb2.Default(primary=primary, default=default))
-
-

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from trio_driver.linux.cgroup_files import is_gone, write, write_at
 from trio_driver.linux.cgroup_tree import procs_at, walk
-from trio_driver.linux.process import signal_pidfd
+from trio_driver.linux.process import open_pidfd_of_pid, signal_pidfd
 
 KILL_PASSES = 8
 """How often one `kill_each` looks for processes that were forked while it killed their parents."""
@@ -184,20 +184,13 @@ def _open_pidfds(pids: list[int]) -> dict[int, int | None]:
     pidfds: dict[int, int | None] = {}
     try:
         for pid in pids:
-            pidfds[pid] = _open_pidfd(pid)
+            pidfds[pid] = open_pidfd_of_pid(pid)
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE) and pidfds:
             return pidfds
         _close_all(pidfds)
         raise
     return pidfds
-
-
-def _open_pidfd(pid: int) -> int | None:
-    try:
-        return os.pidfd_open(pid)
-    except ProcessLookupError:
-        return None
 
 
 def _close_all(pidfds: dict[int, int | None]) -> None:

@@ -20,6 +20,7 @@ import trio
 
 from trio_driver.linux.cgroup_files import is_gone, keyed, read_fd
 from trio_driver.linux.cgroup_tree import procs
+from trio_driver.linux.process import open_pidfd_of_pid
 
 _WATCH_TRIES = 8
 """How often a process to watch is looked for: one that was listed may be gone at the next step."""
@@ -59,6 +60,7 @@ class PopulatedWatch:
 
         On v1 a process that is moved to another cgroup is waited for until it ends.
         """
+        await trio.lowlevel.checkpoint()
         while self.is_populated():
             await trio.lowlevel.wait_readable(self.fileno())
 
@@ -75,11 +77,13 @@ class PopulatedWatch:
             members = procs(self._path, recursive=True)
             if not members:
                 return False
-            with contextlib.suppress(ProcessLookupError):
-                self._await(os.pidfd_open(members[0]))
-                # Only now it is certain that this is no stranger with a reused pid.
-                if members[0] in procs(self._path, recursive=True):
-                    return True
+            pidfd = open_pidfd_of_pid(members[0])
+            if pidfd is None:
+                continue
+            self._await(pidfd)
+            # Only now it is certain that this is no stranger with a reused pid.
+            if members[0] in procs(self._path, recursive=True):
+                return True
         self._await(os.eventfd(1))  # readable at once: they come and go too fast, look again
         return True
 

@@ -76,7 +76,7 @@ def _close(fd: int) -> bool:
     return True
 
 
-def open_beneath(dir_fd: int, path: str, flags: int, mode: int = 0o600) -> int:
+def open_beneath(dir_fd: int, path: str, flags: int, *, mode: int = 0o600) -> int:
     """Open the relative `path` below `dir_fd` without following a symbolic link anywhere.
 
     `flags` as for open(2); close-on-exec and O_NOFOLLOW are added. Without O_NONBLOCK a FIFO blocks

@@ -99,13 +99,9 @@ def open_pidfd(process: ProcessId) -> int:
     gone = ProcessLookupError(errno.ESRCH, "no such process", str(process))
     if identify(process.pid) != process:
         raise gone
-    try:
-        pidfd = os.pidfd_open(process.pid)
-    except OSError as error:
-        # EINVAL and ENOENT: by now it is the number of a thread.
-        if error.errno in (errno.ESRCH, errno.EINVAL, errno.ENOENT):
-            raise gone from None
-        raise
+    pidfd = open_pidfd_of_pid(process.pid)
+    if pidfd is None:
+        raise gone
     try:
         # Only a check after the open says whom the pidfd holds: before it, the pid could be reused
         # in between.
@@ -115,6 +111,21 @@ def open_pidfd(process: ProcessId) -> int:
         os.close(pidfd)
         raise
     return pidfd
+
+
+def open_pidfd_of_pid(pid: int) -> int | None:
+    """A pidfd of whoever has `pid` now, or None; the caller finds out afterwards who that is.
+
+    Raises:
+        OSError: no fd left, or a kernel without pidfd_open(2).
+    """
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:
+        # EINVAL and ENOENT: by now it is the number of a thread.
+        if error.errno in (errno.ESRCH, errno.EINVAL, errno.ENOENT):
+            return None
+        raise
 
 
 def signal_pidfd(pidfd: int, signum: int) -> bool:

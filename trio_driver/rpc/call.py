@@ -151,7 +151,7 @@ class ServerCall:
         is_bug = False
         for leaf in _leaves(errors):
             match leaf:
-                case RpcError():
+                case RpcError() if not self._has_replied:
                     status = status or leaf.status
                 case NotImplementedError():
                     message = f"{self.path} is not implemented"

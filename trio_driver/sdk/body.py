@@ -4,6 +4,7 @@ Rules:
 - It is made in the task's own process, from what StartTask sent; nothing is shared with the plugin.
 """
 
+import contextlib
 import logging
 
 import msgspec
@@ -25,6 +26,13 @@ class DriverBody:
         self._plugin_config_type, self._task_config_type = config_types(driver_class)
         self._driver: AnyDriver | None = None
         self._task: Task[msgspec.Struct] | None = None
+
+    def warm_up(self) -> None:
+        """Build the decoders of both configurations."""
+        with contextlib.suppress(hcl.ConfigError):
+            hcl.decode(self._plugin_config_type, b"")
+        with contextlib.suppress(hcl.ConfigError):
+            hcl.decode(self._task_config_type, b"\x80")  # an empty map
 
     async def run(self, task_run: TaskRun) -> TaskExit:
         """Be the task; see `Driver.run`."""

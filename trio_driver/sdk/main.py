@@ -15,7 +15,7 @@ from pathlib import Path
 
 import trio
 
-from trio_driver.executor import run_executor
+from trio_driver.executor import rehearse, run_executor
 from trio_driver.goplugin import PluginProcess, prepare_process, serve_plugin
 from trio_driver.linux import ProcessId
 from trio_driver.sdk.base_service import BaseService
@@ -54,7 +54,8 @@ def _be_spawner(driver_class: type[AnyDriver], path: Path, build: str, ready_fd:
     ) -> None:
         run_executor(state, request, plugin, control_fd, DriverBody(driver_class))
 
-    run_spawner(open_state_directory(path), build, run, ready_fd=ready_fd)
+    rehearsal = partial(rehearse, DriverBody(driver_class))
+    run_spawner(open_state_directory(path), build, run, rehearsal, ready_fd=ready_fd)
 
 
 async def _be_plugin(driver_class: type[AnyDriver], process: PluginProcess) -> None:

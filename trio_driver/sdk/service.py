@@ -100,14 +100,15 @@ class DriverService(DriverServicer):
         with driver_errors_as_status():
             opened = self._plugin.open()
             opened.orphans.learn(config)
-            opened.tasks.get(config.id).named_at_s = trio.current_time()
+            task = await opened.tasks.get(config.id)
+            task.named_at_s = trio.current_time()
         return driver_pb2.RecoverTaskResponse()
 
     async def WaitTask(
         self, input_message: driver_pb2.WaitTaskRequest, request: Call
     ) -> driver_pb2.WaitTaskResponse:
         with driver_errors_as_status():
-            task = self._plugin.open().tasks.get(input_message.task_id)
+            task = await self._plugin.open().tasks.get(input_message.task_id)
         with task.claimed():
             await task.ended.wait()
         assert task.exit is not None, "an ended task has an exit"
@@ -139,15 +140,14 @@ class DriverService(DriverServicer):
         self, input_message: driver_pb2.InspectTaskRequest, request: Call
     ) -> driver_pb2.InspectTaskResponse:
         with driver_errors_as_status():
-            task = self._plugin.open().tasks.get(input_message.task_id)
-        record, task_exit = task.record, task.exit
-        workload = record.workload
+            task = await self._plugin.open().tasks.get(input_message.task_id)
+        record, commit, task_exit = task.record, task.commit, task.exit
         return driver_pb2.InspectTaskResponse(
             task=driver_pb2.TaskStatus(
                 id=record.task_id,
                 name=record.task_name,
                 state=driver_pb2.RUNNING if task_exit is None else driver_pb2.EXITED,
-                started_at=timestamp_of(workload.started_at_s if workload else GO_ZERO_TIME_S),
+                started_at=timestamp_of(commit.started_at_s if commit else GO_ZERO_TIME_S),
                 completed_at=timestamp_of(task_exit.ended_at_s if task_exit else GO_ZERO_TIME_S),
                 result=driver_pb2.ExitResult()
                 if task_exit is None
@@ -155,7 +155,7 @@ class DriverService(DriverServicer):
             ),
             driver=driver_pb2.TaskDriverStatus(
                 attributes={
-                    "pid": str(workload.pid if workload else 0),
+                    "pid": str(commit.workload_pid if commit else 0),
                     "executor_pid": str(record.pid),
                 }
             ),
@@ -165,7 +165,7 @@ class DriverService(DriverServicer):
         self, input_message: driver_pb2.TaskStatsRequest, request: Call
     ) -> AsyncGenerator[driver_pb2.TaskStatsResponse]:
         with driver_errors_as_status():
-            task = self._plugin.open().tasks.get(input_message.task_id)
+            task = await self._plugin.open().tasks.get(input_message.task_id)
         interval_s = input_message.collection_interval.ToNanoseconds() / 1e9 or 1.0
         compute = self._plugin.configured.compute
         async for stats in task_stats(task, compute, interval_s=interval_s):

@@ -91,9 +91,12 @@ class TaskStarter:
                 self._spawner, self._state, self._spawn_request(spec)
             ) as executor:
                 await executor.start(self._start_request(config))
-                await call.reply(start_task_response(config, executor.run, executor.process.pid))
-                executor.commit()
-            self._tell_started(executor.run)
+                with self._tasks.handing_over(spec.id):
+                    await call.reply(
+                        start_task_response(config, executor.run, executor.process.pid)
+                    )
+                    executor.commit()
+                    self._tell_started(executor.run)
 
     def _validate(self, spec: TaskSpec) -> None:
         if not self._driver.config.enabled:
@@ -107,7 +110,7 @@ class TaskStarter:
 
     def _running(self, spec: TaskSpec) -> KnownTask | None:
         """The very task that is asked for, when it runs: the answer to an earlier request was lost, or asked twice."""
-        task = self._tasks.find(spec.id)
+        task = self._tasks.find_nowait(spec.id)
         return task if task is not None and not task.ended.is_set() else None
 
     async def _evict(self, spec: TaskSpec) -> None:
@@ -160,11 +163,11 @@ class TaskStarter:
         )
 
     def _tell_started(self, run: Run) -> None:
-        if (task := self._tasks.adopt(run)) is not None and task.record.workload is not None:
+        if (task := self._tasks.adopt(run)) is not None and task.commit is not None:
             tier = task.record.containment.tier.value if task.record.containment else "none"
             self._tasks.tell(
                 task,
-                f"Started: pid {task.record.workload.pid}, containment {tier}",
+                f"Started: pid {task.commit.workload_pid}, containment {tier}",
                 executor_pid=str(task.record.pid),
             )
 

@@ -39,7 +39,7 @@ async def stop_task(tasks: Tasks, task_id: str, *, grace_s: float, signal_name: 
 
     If cancelled after the executor was asked, the stop goes on.
     """
-    task = tasks.find(task_id)
+    task = await tasks.find(task_id)
     if task is None or task.ended.is_set():
         return
     signum = _stop_signal(tasks, task, signal_name)
@@ -102,7 +102,7 @@ async def signal_task(tasks: Tasks, task_id: str, signal_name: str) -> None:
         signum = signum_of(signal_name)
     except UnknownSignalError as error:
         raise ConfigInvalidError(str(error)) from error
-    task = tasks.get(task_id)
+    task = await tasks.get(task_id)
     if task.ended.is_set():
         raise NotRunningError(f"task {task_id!r} has ended")
     with executor_answers("deliver the signal"):
@@ -117,7 +117,7 @@ async def destroy_task(state: StateDirectory, tasks: Tasks, task_id: str, *, for
         StillRunningError: it runs, and `force` was not given.
         StuckError: processes outlive SIGKILL; the record stays.
     """
-    task = tasks.find(task_id)
+    task = await tasks.find(task_id)
     if task is not None and not task.ended.is_set() and not force:
         raise StillRunningError("cannot destroy running task")
     if (run := state.find(task_id)) is not None:

@@ -23,6 +23,7 @@ from trio_driver.linux import boot_id, open_pidfd, wait_pidfd
 from trio_driver.model import DriverError, Lost, TaskEvent, TaskNotFoundError, describe_exit
 from trio_driver.state import (
     LOST_REASON,
+    CommitRecord,
     ExecutorRecord,
     ExitRecord,
     RecordError,
@@ -42,9 +43,11 @@ STUCK_RETRY_S = 10.0
 class KnownTask:
     """One run that Nomad was told of."""
 
-    def __init__(self, run: Run, record: ExecutorRecord) -> None:
+    def __init__(self, run: Run, record: ExecutorRecord, commit: CommitRecord | None) -> None:
         self.run = run
         self.record = record
+        self.commit = commit
+        """What Nomad was told; None for one that was lost before."""
         self.exit: ExitRecord | None = None
         """How it ended; None while it runs."""
         self.ended = trio.Event()
@@ -88,40 +91,61 @@ class Tasks:
         self._nursery = nursery
         self._tell = tell
         self._known: dict[str, KnownTask] = {}
+        self._handing_over: dict[str, trio.Event] = {}
         self._turns: dict[str, trio.Lock] = {}
 
     def turn(self, fence: str) -> trio.Lock:
         """Starts of one (allocation, task) take turns; hold it around one."""
         return self._turns.setdefault(fence, trio.Lock())
 
-    def find(self, task_id: str) -> KnownTask | None:
-        """The task with this id, looked for on disk if it was not asked for before."""
+    @contextmanager
+    def handing_over(self, task_id: str) -> Generator[None]:
+        """Nomad is being given the handle: what it asks of the task from now on waits for the end of the block."""
+        self._handing_over[task_id] = done = trio.Event()
+        try:
+            yield
+        finally:
+            del self._handing_over[task_id]
+            done.set()
+
+    async def find(self, task_id: str) -> KnownTask | None:
+        """The task with this id, looked for on disk if it was not asked for before.
+
+        Waits only for a hand-over of this very task: Nomad may have the answer to StartTask before we know that it does.
+        """
+        while (done := self._handing_over.get(task_id)) is not None:
+            await done.wait()
+        return self.find_nowait(task_id)
+
+    def find_nowait(self, task_id: str) -> KnownTask | None:
+        """As `find`, for a task that is not being handed over."""
         known = self._known.get(task_id)
         if known is not None:
             return known
         run = self._state.find(task_id)
         return self.adopt(run) if run is not None else None
 
-    def get(self, task_id: str) -> KnownTask:
+    async def get(self, task_id: str) -> KnownTask:
         """As `find`.
 
         Raises:
             TaskNotFoundError: there is no record of the id.
         """
-        if (known := self.find(task_id)) is None:
+        if (known := await self.find(task_id)) is None:
             raise TaskNotFoundError(task_id)
         return known
 
     def adopt(self, run: Run) -> KnownTask | None:
         """Know the task of `run` from now on; None if it has no record, or was never handed to Nomad."""
         try:
-            state, record, task_exit = run.state(), run.read_executor(), run.read_exit()
+            state, record = run.state(), run.read_executor()
+            commit, task_exit = run.read_commit(), run.read_exit()
         except RecordError as error:
             LOGGER.error("a run cannot be adopted: %s", error)
             return None
         if record is None or state is None or state is RunState.PROVISIONAL:
             return None
-        task = self._known[record.task_id] = KnownTask(run, record)
+        task = self._known[record.task_id] = KnownTask(run, record, commit)
         if task_exit is not None:
             task.exit = task_exit
             task.ended.set()

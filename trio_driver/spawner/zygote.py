@@ -69,10 +69,16 @@ def lock_path_of(state: StateDirectory, build: str) -> Path:
 
 
 def run_spawner(
-    state: StateDirectory, build: str, run_executor: RunExecutor, *, ready_fd: int
+    state: StateDirectory,
+    build: str,
+    run_executor: RunExecutor,
+    rehearse: Callable[[], None],
+    *,
+    ready_fd: int,
 ) -> None:
     """Be the spawner of `build` until no plugin is connected and no executor lives.
 
+    `rehearse` is called once before the first fork, to do what every fork would otherwise do first.
     One byte on `ready_fd` tells whether this process listens or another one already does.
     """
     lock_path = lock_path_of(state, build)
@@ -90,6 +96,7 @@ def run_spawner(
         listener.listen(BACKLOG)
         os.write(ready_fd, READY)
         os.close(ready_fd)
+        rehearse()
         # What is alive now is shared with every fork for ever: a collection that touched it would copy its pages.
         gc.collect()
         gc.freeze()

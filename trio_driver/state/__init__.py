@@ -24,17 +24,18 @@ from trio_driver.state.reaper import (
     settle_run,
 )
 from trio_driver.state.records import (
+    CommitRecord,
     ContainmentRecord,
     ExecutorRecord,
     ExitRecord,
     RecordError,
     Tier,
-    WorkloadRecord,
 )
 
 __all__ = [
     "KILL_LIMIT_S",
     "LOST_REASON",
+    "CommitRecord",
     "ContainmentRecord",
     "ExecutorRecord",
     "ExitRecord",
@@ -47,7 +48,6 @@ __all__ = [
     "StateDirectoryError",
     "StuckError",
     "Tier",
-    "WorkloadRecord",
     "default_path",
     "destroy_run",
     "end_run",

@@ -5,7 +5,7 @@
         locks/<fence>                   held for life by the executor of that (allocation, task)
         runs/<fence>-<run>/             one executor
             executor.json               who it is, what to kill
-            committed                   there once Nomad has been given the handle
+            committed.json              there once Nomad has been given the handle
             exit.json                   how it ended
             socket                      the executor listens here
             log                         the executor's stdout and stderr
@@ -31,6 +31,7 @@ from trio_driver.linux import boot_id, is_alive, reserve_record, write_atomic, w
 from trio_driver.state.records import (
     MAX_EXIT_BYTES,
     MAX_RECORD_BYTES,
+    CommitRecord,
     ExecutorRecord,
     ExitRecord,
     RecordError,
@@ -170,16 +171,25 @@ class Run:
         ):
             yield lambda record: reserved.write_once(encode(record), durable=self.durable)
 
-    def commit(self) -> None:
-        """Mark the run as Nomad's: one system call that needs nobody's answer.
+    def commit(self, record: CommitRecord) -> None:
+        """Mark the run as Nomad's: a rename that needs nobody's answer, and that everybody can look at.
 
         Raises:
             FileNotFoundError: the run has been destroyed.
         """
-        os.close(os.open(self.path / "committed", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        with self._open() as dir_fd:
+            write_atomic(dir_fd, "committed.json", encode(record), durable=self.durable)
 
     def is_committed(self) -> bool:
-        return os.path.lexists(self.path / "committed")
+        return os.path.lexists(self.path / "committed.json")
+
+    def read_commit(self) -> CommitRecord | None:
+        """What Nomad was told of the run; None while it was not.
+
+        Raises:
+            RecordError: it cannot be believed.
+        """
+        return self._read("committed.json", CommitRecord)
 
     def state(self) -> RunState | None:
         """Where in its life the run is; None when there is none.
@@ -206,7 +216,9 @@ class Run:
         doomed = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         with contextlib.suppress(FileNotFoundError):
             os.rename(self.path, doomed)
-        remove_doomed(doomed)
+        # Others may have been killed while they did the same.
+        for path in self.path.parent.glob(f".{self.path.name}.*"):
+            remove_doomed(path)
 
     def _read(self, name: str, record_type: type[RecordT]) -> RecordT | None:
         try:

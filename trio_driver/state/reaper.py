@@ -122,11 +122,13 @@ def settle_run(run: Run, *, reason: str) -> ExitRecord | None:
     """
     if (recorded := run.read_exit()) is not None:
         return recorded
-    executor = read_executor_or_none(run)
-    workload = executor.workload if executor else None
+    if read_executor_or_none(run) is None:
+        run.remove()  # it died before it was anything
+        return None
+    commit = run.read_commit()
     lost = ExitRecord(
         exit=Lost(reason),
-        started_at_s=workload.started_at_s if workload else None,
+        started_at_s=commit.started_at_s if commit else None,
         ended_at_s=time.time(),
         boot_id=boot_id(),
     )

@@ -58,11 +58,12 @@ class ContainmentRecord(msgspec.Struct, frozen=True):
     memory_path: str = ""
 
 
-class WorkloadRecord(msgspec.Struct, frozen=True):
-    """The main process of a run that has started; `pid` is 0 for a task without a workload."""
+class CommitRecord(msgspec.Struct, frozen=True):
+    """That Nomad has been given the handle, and of what: `workload_pid` is 0 for a task without a workload."""
 
-    pid: int
+    workload_pid: int
     started_at_s: float
+    schema: int = SCHEMA
 
 
 class ExecutorRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +82,6 @@ class ExecutorRecord(msgspec.Struct, frozen=True, kw_only=True):
     plugin_start_ticks: int
     created_at_s: float
     containment: ContainmentRecord | None = None
-    workload: WorkloadRecord | None = None
 
     @property
     def process(self) -> ProcessId:
@@ -105,10 +105,10 @@ class ExitRecord(msgspec.Struct, frozen=True, kw_only=True):
     boot_id: str
 
 
-RecordT = TypeVar("RecordT", ExecutorRecord, ExitRecord)
+RecordT = TypeVar("RecordT", ExecutorRecord, CommitRecord, ExitRecord)
 
 
-def encode(record: ExecutorRecord | ExitRecord) -> bytes:
+def encode(record: ExecutorRecord | CommitRecord | ExitRecord) -> bytes:
     """One line of JSON, for people who look into the directory."""
     if isinstance(record, ExitRecord) and isinstance(record.exit, Lost):
         shortened = Lost(record.exit.reason[:MAX_REASON_CHARS])

@@ -10,8 +10,9 @@ Source: HCL's json package, which is how an agent reads even native HCL jobs.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import cast
+
+import msgspec
 
 from trio_driver.hcl.agent.schema import AttrNode, BlockMapNode, Node, body_nodes
 from trio_driver.hcl.errors import Problem, index_path, key_path, quoted, suggestion
@@ -20,8 +21,7 @@ COMMENT = "//"
 """A key that every body may have, for people."""
 
 
-@dataclass(frozen=True, slots=True)
-class FoundBlock:
+class FoundBlock(msgspec.Struct, frozen=True):
     """One block in a body, with its labels and what stands for its own body."""
 
     name: str
@@ -30,14 +30,13 @@ class FoundBlock:
     path: str
 
 
-@dataclass(slots=True)
-class Body:
+class Body(msgspec.Struct):
     """What a body holds of the things that a schema asks for."""
 
     path: str
-    attributes: dict[str, object] = field(default_factory=lambda: dict[str, object]())
-    blocks: list[FoundBlock] = field(default_factory=lambda: list[FoundBlock]())
-    problems: list[Problem] = field(default_factory=lambda: list[Problem]())
+    attributes: dict[str, object] = {}
+    blocks: list[FoundBlock] = []
+    problems: list[Problem] = []
 
     def blocks_named(self, name: str) -> list[FoundBlock]:
         """The blocks of one kind, in order."""

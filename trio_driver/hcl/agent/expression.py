@@ -9,9 +9,10 @@ Source: HCL's native syntax specification; Nomad's type expressions.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeAlias
+
+import msgspec
 
 from trio_driver.hcl.agent import types
 from trio_driver.hcl.agent.types import (
@@ -41,30 +42,26 @@ PLAIN_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
 WORDS = {"true": types.boolean(True), "false": types.boolean(False), "null": types.null()}
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
+class Name(msgspec.Struct, frozen=True):
     """An identifier that is no constant."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """`name(argument, ...)`."""
 
     name: str
     arguments: tuple[Expression, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ListExpression:
+class ListExpression(msgspec.Struct, frozen=True):
     """`[...]`."""
 
     elements: tuple[Expression, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectExpression:
+class ObjectExpression(msgspec.Struct, frozen=True):
     """`{ ... }`."""
 
     attributes: tuple[tuple[str, Expression], ...]

@@ -9,8 +9,9 @@ Source: Nomad's hclspecutils; HCL's hcldec.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TypeAlias
+
+import msgspec
 
 from trio_driver._proto import hclspec_pb2
 from trio_driver.hcl.agent.expression import evaluate_literal, evaluate_type
@@ -25,22 +26,19 @@ from trio_driver.hcl.agent.types import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectNode:
+class ObjectNode(msgspec.Struct, frozen=True):
     """An object with these keys."""
 
     attributes: dict[str, Node]
 
 
-@dataclass(frozen=True, slots=True)
-class TupleNode:
+class TupleNode(msgspec.Struct, frozen=True):
     """A tuple with these elements."""
 
     elements: tuple[Node, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class AttrNode:
+class AttrNode(msgspec.Struct, frozen=True):
     """`name = value`."""
 
     name: str
@@ -48,8 +46,7 @@ class AttrNode:
     required: bool
 
 
-@dataclass(frozen=True, slots=True)
-class BlockNode:
+class BlockNode(msgspec.Struct, frozen=True):
     """`name { ... }`, at most once."""
 
     name: str
@@ -57,8 +54,7 @@ class BlockNode:
     required: bool
 
 
-@dataclass(frozen=True, slots=True)
-class BlockAttrsNode:
+class BlockAttrsNode(msgspec.Struct, frozen=True):
     """`name { key = value }`, at most once."""
 
     name: str
@@ -66,8 +62,7 @@ class BlockAttrsNode:
     required: bool
 
 
-@dataclass(frozen=True, slots=True)
-class BlockListNode:
+class BlockListNode(msgspec.Struct, frozen=True):
     """`name { ... }`, repeated; 0 for `max_items` is no limit."""
 
     name: str
@@ -77,8 +72,7 @@ class BlockListNode:
     collects: Collects
 
 
-@dataclass(frozen=True, slots=True)
-class BlockMapNode:
+class BlockMapNode(msgspec.Struct, frozen=True):
     """`name "label" { ... }`, repeated."""
 
     name: str
@@ -86,16 +80,14 @@ class BlockMapNode:
     labels: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class DefaultNode:
+class DefaultNode(msgspec.Struct, frozen=True):
     """`primary`, or `default` where that is null."""
 
     primary: Node
     default: Node
 
 
-@dataclass(frozen=True, slots=True)
-class LiteralNode:
+class LiteralNode(msgspec.Struct, frozen=True):
     """A constant."""
 
     value: Value

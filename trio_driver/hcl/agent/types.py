@@ -11,9 +11,10 @@ from __future__ import annotations
 import enum
 import math
 import unicodedata
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeAlias, cast
+
+import msgspec
 
 INT64 = range(-(2**63), 2**63)
 """Whole numbers that are integers on the wire; others are text."""
@@ -41,23 +42,20 @@ class Collects(enum.Enum):
     MAP = "map"
 
 
-@dataclass(frozen=True, slots=True)
-class Collection:
+class Collection(msgspec.Struct, frozen=True):
     """`list(T)`, `set(T)` or `map(T)`."""
 
     kind: Collects
     element: Type
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectType:
+class ObjectType(msgspec.Struct, frozen=True):
     """A type for each of some names, sorted."""
 
     attributes: tuple[tuple[str, Type], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class TupleType:
+class TupleType(msgspec.Struct, frozen=True):
     """A type for each of some positions."""
 
     elements: tuple[Type, ...]
@@ -67,8 +65,7 @@ Type: TypeAlias = Primitive | Collection | ObjectType | TupleType
 Content: TypeAlias = "str | bool | Decimal | tuple[Value, ...] | dict[str, Value] | None"
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(msgspec.Struct, frozen=True):
     """A value; content None is null, which has a type as well."""
 
     type: Type

@@ -1,0 +1,114 @@
+"""What an agent prepares for a task on this host: its cgroups and its log pipes.
+
+Source: nomad-protocol.md §7, §8.7.
+
+Rules:
+- Only what was made here is removed, so that an agent on the same host keeps its own.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from trio_driver.linux import cgroup
+
+V1_HIERARCHIES = ("freezer", "memory", "cpu")
+"""Where an agent makes one directory a task; cpuset has one for all."""
+
+V2_CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids")
+
+REMOVE_LIMIT_S = 5.0
+"""How long a cgroup may stay busy after the last process of its task was killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCgroups:
+    """The directories of one task; `cpuset_cgroup` is what StartTask is told."""
+
+    paths: tuple[Path, ...] = ()
+    cpuset_cgroup: str = ""
+
+    def make(self) -> None:
+        for path in self.paths:
+            path.mkdir()
+
+    def remove(self) -> None:
+        """Kill what is left in them, as an agent does, and remove them."""
+        for path in self.paths:
+            deadline_s = time.monotonic() + REMOVE_LIMIT_S
+            while not cgroup.remove_tree(path):
+                cgroup.kill(path)
+                if time.monotonic() > deadline_s:
+                    raise TimeoutError(f"{path} does not become empty")
+
+
+class Cgroups:
+    """The part of the cgroup trees that an agent has."""
+
+    def __init__(self, mounts: cgroup.Mounts) -> None:
+        self._mounts = mounts
+        self._is_root = os.geteuid() == 0
+        v1 = [mounts.v1[name] / "nomad" for name in V1_HIERARCHIES if name in mounts.v1]
+        self._v1 = v1
+        self._v2 = mounts.unified / "nomad.slice" if mounts.unified and not mounts.v1 else None
+
+    def of_task(self, alloc_id: str, task_name: str) -> TaskCgroups:
+        """What an agent makes for this task: nothing for an ordinary user."""
+        if not self._is_root:
+            return TaskCgroups()
+        name = f"{alloc_id}.{task_name}"
+        if self._v2 is not None:
+            scope = self._v2 / "share.slice" / f"{name}.scope"
+            return TaskCgroups((scope,), str(scope))
+        share = self._mounts.v1.get("cpuset", Path("/")) / "nomad" / "share"
+        cpuset_cgroup = str(share) if share.is_dir() else ""
+        return TaskCgroups(tuple(path / name for path in self._v1), cpuset_cgroup)
+
+    def parents(self) -> list[Path]:
+        """What all tasks share, outermost first."""
+        if not self._is_root:
+            return []
+        return self._v1 if self._v2 is None else [self._v2, self._v2 / "share.slice"]
+
+    def enable(self) -> None:
+        """Let the limits of tasks be set; only v2 asks for it."""
+        if self._v2 is None or not self._is_root:
+            return
+        wanted = " ".join(f"+{name}" for name in V2_CONTROLLERS)
+        for path in (self._v2.parent, self._v2, self._v2 / "share.slice"):
+            cgroup.write(path / "cgroup.subtree_control", wanted)
+
+
+@contextmanager
+def open_cgroups() -> Generator[Cgroups]:
+    """The parents of all task cgroups, for the length of the block."""
+    cgroups = Cgroups(cgroup.find_mounts())
+    made = [path for path in cgroups.parents() if not path.is_dir()]
+    for path in made:
+        path.mkdir()
+    cgroups.enable()
+    try:
+        yield cgroups
+    finally:
+        for path in reversed(made):
+            with contextlib.suppress(OSError):  # an agent has begun to use it meanwhile
+                path.rmdir()
+
+
+@contextmanager
+def open_log_pipes(directory: Path) -> Generator[tuple[str, str]]:
+    """Paths of two log pipes with a reader, as Nomad's log collector leaves them; nobody needs what comes."""
+    paths = directory / "stdout.fifo", directory / "stderr.fifo"
+    readers: list[int] = []
+    try:
+        for path in paths:
+            os.mkfifo(path)
+            readers.append(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+        yield str(paths[0]), str(paths[1])
+    finally:
+        for reader in readers:
+            os.close(reader)

@@ -1,0 +1,30 @@
+"""hcl needs nothing but msgspec and the generated messages."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from trio_driver import hcl
+
+ALLOWED = {"msgspec", "trio_driver._proto", "trio_driver.hcl"}
+
+
+def imported(source: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield str(node.module)
+
+
+def test_hcl_imports_nothing_but_msgspec_and_the_messages() -> None:
+    for source in Path(str(hcl.__file__)).parent.rglob("*.py"):
+        for module in imported(source):
+            head = ".".join(module.split(".")[:2]) if module.startswith("trio_driver") else module
+            assert head in ALLOWED or head.split(".")[0] in sys.stdlib_module_names, (
+                source,
+                module,
+            )

@@ -1,0 +1,175 @@
+"""The life of one connection of our server, seen by a client that works frame by frame."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import hyperframe.frame as hf
+import trio
+
+from .probe import BIDI, CLIENT_STREAM, SERVER_STREAM, Probe, Watched
+from .probe_pb2 import Note
+from .raw import message, raw_client, request_headers
+
+MAX_CONCURRENT_STREAMS = 3
+OK, CANCELLED, DEADLINE_EXCEEDED = 0, 1, 4
+CANCEL, REFUSED_STREAM, ENHANCE_YOUR_CALM = 8, 7, 11
+
+
+async def test_many_concurrent_streams_and_small_frames_are_advertised() -> None:
+    async with raw_client() as peer:
+        settings = (await peer.next_of(hf.SettingsFrame)).settings
+        assert settings[MAX_CONCURRENT_STREAMS] >= 10_000
+        assert settings[hf.SettingsFrame.MAX_FRAME_SIZE] == 16_384
+        assert settings[hf.SettingsFrame.MAX_HEADER_LIST_SIZE] >= 16_384
+
+
+async def test_a_ping_is_answered_with_its_data() -> None:
+    async with raw_client() as peer:
+        await peer.send(hf.PingFrame(0, b"12345678"))
+        pong = await peer.next_of(hf.PingFrame)
+        assert ("ACK" in pong.flags, pong.opaque_data) == (True, b"12345678")
+
+
+async def test_a_ping_for_every_message_is_no_flood() -> None:
+    # grpc-go estimates bandwidth so; a limit on the pings alone ends its long streams.
+    path, messages = BIDI, 3_000
+    async with raw_client() as peer:
+        await peer.send(peer.headers(1, request_headers(path)))
+        for _ in range(messages // 100):
+            pair = peer.data(1, message()).serialize() + hf.PingFrame(0, b"12345678").serialize()
+            await peer.send(pair * 100)
+            for _ in range(100):
+                await peer.next_of(hf.DataFrame, 1)
+        await peer.send(peer.data(1, b"", end=True))
+        assert await peer.status(1) == OK
+
+
+async def test_the_server_itself_enforces_a_deadline() -> None:
+    watched = Watched()
+    async with raw_client(watched.probe()) as peer:
+        await peer.send(peer.request(1, grpc_timeout="50m"))
+        assert await peer.status(1) == DEADLINE_EXCEEDED
+        await watched.wait_cancelled(1)
+        await peer.send(
+            peer.headers(3, request_headers(CLIENT_STREAM, grpc_timeout="50m")),
+            peer.data(3, message()),
+        )
+        assert await peer.status(3) == DEADLINE_EXCEEDED
+        await watched.wait_cancelled(2)
+
+
+async def test_a_deadline_in_the_middle_of_a_message_resets_the_stream() -> None:
+    async def big(note: Note, request: object) -> Note:
+        return Note(data=bytes(100_000))
+
+    async with raw_client(Probe(unary=big)) as peer:
+        await peer.send(peer.request(1, grpc_timeout="100m"))
+        assert (await peer.next_of(hf.RstStreamFrame, 1)).error_code == CANCEL
+
+
+async def test_goaway_from_the_client_lets_its_calls_end() -> None:
+    go_on = trio.Event()
+
+    async def wait(note: Note, request: object) -> Note:
+        await go_on.wait()
+        return note
+
+    async with raw_client(Probe(unary=wait)) as peer:
+        await peer.send(peer.request(1), hf.GoAwayFrame(0, 0, 0))
+        await peer.send(hf.PingFrame(0, b"12345678"))
+        await peer.next_of(hf.PingFrame)
+        go_on.set()
+        assert await peer.status(1) == OK
+
+
+async def test_two_thousand_resets_in_the_middle_leave_nothing_behind() -> None:
+    watched = Watched()
+    async with raw_client(watched.probe()) as peer:
+        assert trio.lowlevel.current_statistics().tasks_living < 20
+        for first in range(1, 4_000, 200):
+            for stream_id in range(first, first + 200, 2):
+                await peer.send(
+                    peer.headers(stream_id, request_headers(BIDI)),
+                    peer.data(stream_id, message()),
+                )
+            await peer.send(*[hf.RstStreamFrame(i, CANCEL) for i in range(first, first + 200, 2)])
+            await watched.wait_cancelled((first + 199) // 2)
+        await peer.send(peer.request(4_001, path=SERVER_STREAM, grpc_timeout="1m"))
+        assert await peer.status(4_001) == DEADLINE_EXCEEDED
+        assert trio.lowlevel.current_statistics().tasks_living < 20
+
+
+async def test_rapid_resets_end_the_connection_and_leave_no_handler() -> None:
+    watched = Watched()
+    async with raw_client(watched.probe()) as peer:
+        pairs = [
+            peer.request(stream_id) + hf.RstStreamFrame(stream_id, CANCEL).serialize()
+            for stream_id in range(1, 10_001, 2)
+        ]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(peer.wait_closed)
+            try:
+                await peer.send(b"".join(pairs))
+            except trio.BrokenResourceError:
+                pass
+        goaway = peer.frames[-1]
+        assert (type(goaway), goaway.error_code) == (hf.GoAwayFrame, ENHANCE_YOUR_CALM)
+    assert watched.running.value == 0
+
+
+async def test_a_call_that_is_refused_while_draining_was_not_started() -> None:
+    started = 0
+    go_on = trio.Event()
+
+    async def wait(note: Note, request: object) -> Note:
+        nonlocal started
+        started += 1
+        await go_on.wait()
+        return note
+
+    from trio_driver.rpc import Server  # noqa: PLC0415
+
+    from .raw import RawPeer, stream_pair
+
+    ours, theirs = stream_pair()
+    server = Server([Probe(unary=wait)])
+    async with trio.open_nursery() as nursery, theirs:
+        nursery.start_soon(server.serve_stream, ours)
+        peer = RawPeer(theirs)
+        await peer.start(is_client=True)
+        await peer.send(peer.request(1))
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        server.drain()
+        goaway = await peer.next_of(hf.GoAwayFrame)
+        assert (goaway.last_stream_id, goaway.error_code) == (1, 0)
+        await peer.send(peer.request(3))
+        assert (await peer.next_of(hf.RstStreamFrame, 3)).error_code == REFUSED_STREAM
+        go_on.set()
+        assert await peer.status(1) == OK
+        await peer.wait_closed()
+    assert started == 1
+
+
+async def test_a_cancelled_read_loses_no_message() -> None:
+    got: list[int] = []
+
+    async def read_impatiently(notes: AsyncIterator[Note], request: object) -> Note:
+        while True:
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await anext(notes)
+            with trio.move_on_after(0.001):
+                try:
+                    got.append((await anext(notes)).count)
+                except StopAsyncIteration:
+                    return Note()
+
+    async with raw_client(Probe(client_stream=read_impatiently)) as peer:
+        await peer.send(peer.headers(1, request_headers(CLIENT_STREAM)))
+        for number in range(200):
+            await peer.send(peer.data(1, message(Note(count=number))))
+            await trio.lowlevel.checkpoint()
+        await peer.send(peer.data(1, b"", end=True))
+        assert await peer.status(1) == OK
+    assert got == list(range(200))

@@ -1,0 +1,58 @@
+"""One run of one task, as a test asks for it."""
+
+import secrets
+from dataclasses import dataclass
+
+from trio_driver._proto import driver_pb2
+from trio_driver.linux import ProcessId
+from trio_driver.state import ExecutorRecord, Run
+
+from .allocation import Log
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What StartTask is sent, and where the state directory has it."""
+
+    config: driver_pb2.TaskConfig
+    run: Run
+    stdout: Log | None = None
+    stderr: Log | None = None
+
+    @property
+    def id(self) -> str:
+        return self.config.id
+
+    @property
+    def out(self) -> Log:
+        """The reader of its stdout; only for tasks with logs."""
+        assert self.stdout is not None, "ask for the task with logs=True"
+        return self.stdout
+
+    @property
+    def record(self) -> ExecutorRecord:
+        """What its executor wrote.
+
+        Raises:
+            AssertionError: there is no record.
+        """
+        record = self.run.read_executor()
+        assert record is not None, f"no record of {self.id}"
+        return record
+
+    @property
+    def executor(self) -> ProcessId:
+        """Its executor, alive or not; as `record`."""
+        return self.record.process
+
+    @property
+    def workload_pid(self) -> int:
+        """Pid of its main process; as `record`."""
+        workload = self.record.workload
+        assert workload is not None, f"{self.id} runs no workload"
+        return workload.pid
+
+
+def new_id(alloc_id: str, name: str) -> str:
+    """A task id as Nomad makes one for each start attempt."""
+    return f"{alloc_id}/{name}/{secrets.token_hex(4)}"
