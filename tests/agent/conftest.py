@@ -121,11 +121,13 @@ async def nothing_left(footprint: Footprint) -> None:
         return lines + [f"file {path}" for path in footprint.files_of_tasks()]
 
     try:
-        await eventually(lambda: not remains(), "nothing is left", limit_s=20)
+        wanted = "nothing is left after the last job was purged"
+        await eventually(
+            lambda: not remains(), wanted, shown=lambda: "\n".join(remains()), limit_s=20
+        )
     except AssertionError:
-        left = "\n".join(remains())
         footprint.wipe()
-        pytest.fail(f"left after the last job was purged:\n{left}")
+        raise
 
 
 _OF_TASKS = (Role.EXECUTOR, Role.WORKLOAD, Role.ZOMBIE)

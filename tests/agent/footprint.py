@@ -114,17 +114,12 @@ class Footprint:
         Raises:
             AssertionError: the text lists what there is.
         """
-        seen = ""
-
-        def matches() -> bool:
-            nonlocal seen
-            seen = f"{self.counts()}\n{self.listing()}"
-            return self.counts() == wanted
-
-        try:
-            await eventually(matches, str(wanted), limit_s=30)
-        except AssertionError as error:
-            raise AssertionError(f"not within 30 s: {wanted}; there is {seen}") from error
+        await eventually(
+            lambda: self.counts() == wanted,
+            str(wanted),
+            shown=lambda: f"{self.counts()}\n{self.listing()}",
+            limit_s=30,
+        )
 
     def plugin(self) -> Process:
         """The only plugin process."""

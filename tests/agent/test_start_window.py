@@ -46,7 +46,9 @@ def _assert_none_ran_twice(agent: Agent) -> None:
 
 
 async def _kill_plugin(footprint: Footprint) -> None:
-    plugins = await eventually(lambda: footprint.look()[Role.PLUGIN], "a plugin")
+    plugins = await eventually(
+        lambda: footprint.look()[Role.PLUGIN], "a plugin", shown=footprint.listing
+    )
     for plugin in plugins:
         await kill_hard(plugin.pid)
 

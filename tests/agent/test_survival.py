@@ -21,7 +21,7 @@ async def _waiting_task(agent: Agent) -> tuple[Allocation, int]:
 async def _go(allocation: Allocation, pid: int) -> None:
     """Let the task end by itself, with code 7."""
     pipe = allocation.local_file("go")
-    await eventually(lambda: _is_opened(pipe), "the task to read its pipe")
+    await eventually(lambda: _is_opened(pipe), "the task to read its pipe", shown=pipe.exists)
     await wait_ended(pid)
 
 

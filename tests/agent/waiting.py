@@ -70,7 +70,7 @@ async def within(limit_s: float, wanted: str, found: Callable[[], object]) -> As
     with scope:
         yield
     if scope.cancelled_caught:
-        raise AssertionError(f"not within {limit_s} s: {wanted}; there is: {found()}")
+        raise AssertionError(f"not within {limit_s} s: {wanted}; there is: {found()}") from None
 
 
 async def file_holds(path: Path, condition: Callable[[Path], bool], wanted: str) -> None:
@@ -81,14 +81,16 @@ async def file_holds(path: Path, condition: Callable[[Path], bool], wanted: str)
                 await changes.next()
 
 
-async def eventually(look: Callable[[], T], wanted: str, *, limit_s: float = LIMIT_S) -> T:
+async def eventually(
+    look: Callable[[], T], wanted: str, *, shown: Callable[[], object], limit_s: float = LIMIT_S
+) -> T:
     """The first true value of `look()`. Only for what sends no event: processes of others, cgroups.
 
     Raises:
-        AssertionError: it has not become true; the last value is in the text.
+        AssertionError: it has not become true; `shown()` is in the text.
     """
     seen = look()
-    async with within(limit_s, wanted, lambda: seen):
+    async with within(limit_s, wanted, shown):
         while not seen:
             await trio.sleep(LOOK_AGAIN_S)
             seen = look()

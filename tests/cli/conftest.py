@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cli.program import Sandbox, open_sandbox
+from .program import Sandbox, open_sandbox
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -22,7 +22,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 LIMIT_S = 30.0
 """For anything that a test waits for; far more than a loaded machine needs."""
 
-PYTHON_PATH = os.pathsep.join([str(PROJECT), *filter(None, sys.path)])
+PYTHON_PATH = os.pathsep.join([str(PROJECT), str(PROJECT / "tests"), *filter(None, sys.path)])
 """So that another interpreter of the same version finds what this one does."""
 
 
@@ -35,11 +35,8 @@ class Sandbox:
         self.tmp = root / "tmp"
         self.tmp.mkdir()
         self.state_dir = root / "state"
-        self.program = root / "trio-driver"
-        self.program.write_text(
-            f"#!{python}\nfrom trio_driver.cli.main import main\n\nmain()\n", encoding="utf-8"
-        )
-        self.program.chmod(0o755)
+        self.python = python
+        self.program = self.script("trio-driver", "trio_driver.cli.main")
         if uid is not None:
             for path in (root, self.tmp):
                 os.chown(path, uid, uid)
@@ -56,7 +53,13 @@ class Sandbox:
 
     def arguments(self, *options: str) -> list[str]:
         """`run` with this sandbox's state directory."""
-        return [str(self.program), "run", "--plugin-config", f"state_dir={self.state_dir}", *options]
+        return [
+            str(self.program),
+            "run",
+            "--plugin-config",
+            f"state_dir={self.state_dir}",
+            *options,
+        ]
 
     def run(self, *options: str) -> "subprocess.CompletedProcess[str]":
         """Run to the end."""
@@ -76,7 +79,7 @@ class Sandbox:
         )
 
     @contextmanager
-    def start(self, *options: str) -> Iterator["Running"]:
+    def start(self, *options: str) -> Generator["Running"]:
         """Run until the block is left, at the latest."""
         with subprocess.Popen(
             self.arguments(*options),
@@ -91,6 +94,13 @@ class Sandbox:
             finally:
                 process.kill()
 
+    def script(self, name: str, module: str) -> Path:
+        """An executable that calls `main` of a module, like an installed console script."""
+        path = self.root / name
+        path.write_text(f"#!{self.python}\nfrom {module} import main\n\nmain()\n", encoding="utf-8")
+        path.chmod(0o755)
+        return path
+
     def job(self, text: str) -> str:
         """The path of a job file with this content."""
         path = self.root / "job.nomad.hcl"
@@ -100,7 +110,7 @@ class Sandbox:
     def check_clean(self) -> None:
         """Fail when anything of the runs is left, but for the state directory's frame and logs."""
         wait_gone(self._processes())
-        left = [path for path in self.tmp.iterdir()]
+        left = list(self.tmp.iterdir())
         assert left == [], left
         if self.state_dir.exists():
             names = {path.name for path in self.state_dir.rglob("*")}
@@ -139,6 +149,14 @@ class Running:
         """Send a signal to the program alone."""
         self.process.send_signal(signum)
 
+    def has_ended(self, *, within_s: float) -> bool:
+        """Whether the program ends within that time."""
+        try:
+            self.process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def end(self) -> tuple[int, str, str]:
         """Wait for the end: exit code, and the rest of stdout and stderr."""
         stdout, stderr = self.process.communicate(timeout=LIMIT_S)
@@ -168,7 +186,7 @@ def wait_gone(pids: Iterable[int]) -> None:
 
 
 @contextmanager
-def open_sandbox(*, python: str = sys.executable, uid: int | None = None) -> Iterator[Sandbox]:
+def open_sandbox(*, python: str = sys.executable, uid: int | None = None) -> Generator[Sandbox]:
     """A sandbox with a short path, for sockets; leaving it checks that nothing is left."""
     with tempfile.TemporaryDirectory(prefix="td-") as root:
         sandbox = Sandbox(Path(root), python=python, uid=uid)

@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from trio_driver.goplugin import Handshake, HandshakeError, Level, LogRecord, open_plugin
+from trio_driver.goplugin.child import EXIT_LIMIT_S
 from trio_driver.goplugin.services import Controller, plugin_services
 from trio_driver.linux import children_of, fd_count, is_alive
 from trio_driver.rpc import RpcError, Server, StatusCode, listen_unix
@@ -205,8 +206,12 @@ async def test_opening_cancelled_anywhere_leaves_nothing(socket_dir: Path) -> No
             await client.ping()
         fds = fd_count()
         steps = 0
+        start = trio.current_time()
         while await open_cancelled_at(steps + 1, plugin):
             steps += 1
+            # A process that has given no handshake is not waited for.
+            assert trio.current_time() - start < EXIT_LIMIT_S, f"cancelled at step {steps}"
+            start = trio.current_time()
             assert children_of(os.getpid()) == [], f"cancelled at step {steps}"
             await trio.testing.wait_all_tasks_blocked()
             assert fd_count() == fds, f"cancelled at step {steps}"

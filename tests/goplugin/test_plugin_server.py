@@ -187,12 +187,20 @@ async def test_a_plugin_without_agent_and_connections_ends_after_the_limit(
         assert not exists(config.addr)
 
 
+@pytest.mark.parametrize(
+    "script",
+    [
+        # The shell stays as the parent; only the log pipe tells that the agent is gone.
+        '"$@"; exit',
+        # The log goes nowhere; only the parent's end tells.
+        'exec "$@" 2>/dev/null',
+    ],
+)
 async def test_a_plugin_behind_a_wrapper_notices_that_its_agent_is_gone(
-    sample_command: list[str], environ: dict[str, str]
+    sample_command: list[str], environ: dict[str, str], script: str
 ) -> None:
-    # The shell stays as the parent; only the log pipe tells that the agent is gone.
     environ["SAMPLE_IDLE_LIMIT_S"] = "0.1"
-    wrapper = ["sh", "-c", '"$@"; exit', "sh", *sample_command]
+    wrapper = ["sh", "-c", script, "sh", *sample_command]
     async with killed_agent(wrapper, environ) as (config, pidfd):
         with trio.fail_after(LIMIT_S):
             await wait_pidfd(pidfd)

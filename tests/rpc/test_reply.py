@@ -28,6 +28,10 @@ class Committing:
         self.cancel_scope = trio.CancelScope()
         self.on_replied: Callable[[], None] = lambda: None
 
+    async def wait_over(self) -> None:
+        with trio.fail_after(5):
+            await self.is_over.wait()
+
     async def start_task(self, _note: Note, request: ServerCall) -> None:
         try:
             with self.cancel_scope:
@@ -63,7 +67,7 @@ async def test_reply_returns_after_trailers_were_written() -> None:
         handler.on_replied = lambda: sent_at_reply.append(bytes(tap.sent))
         await peer.send(peer.request(1))
         assert await peer.status(1) == 0
-        await handler.is_over.wait()
+        await handler.wait_over()
         assert sent_at_reply == [bytes(tap.sent)], "all had been sent when reply returned"
     assert handler.outcome == "committed"
 
@@ -78,7 +82,7 @@ async def test_reply_waits_while_the_answer_is_not_written() -> None:
         assert handler.outcome == ""
         gate.set()
         assert await peer.status(1) == 0
-        await handler.is_over.wait()
+        await handler.wait_over()
     assert handler.outcome == "committed"
 
 
@@ -91,21 +95,26 @@ async def test_a_reply_that_cannot_be_written_is_no_reply() -> None:
         await trio.testing.wait_all_tasks_blocked(0.01)
         await peer.stream.aclose()
         gate.set()
-        await handler.is_over.wait()
+        await handler.wait_over()
     assert handler.outcome == "broken"
 
 
 async def test_a_client_that_left_before_the_reply_gets_none() -> None:
     handler = Committing()
 
+    started = trio.Event()
+
     async def reply_late(note: Note, request: ServerCall) -> None:
+        started.set()
         with trio.CancelScope(shield=True):
             await trio.testing.wait_all_tasks_blocked(0.01)
         await handler.start_task(note, request)
 
     async with served(reply_late) as (peer, _, _):
-        await peer.send(peer.request(1), hf.RstStreamFrame(1, 8))
-        await handler.is_over.wait()
+        await peer.send(peer.request(1))
+        await started.wait()
+        await peer.send(hf.RstStreamFrame(1, 8))
+        await handler.wait_over()
     assert handler.outcome == "cancelled"
 
 
@@ -121,7 +130,7 @@ async def test_a_cancellation_after_the_answer_is_queued_waits_for_the_truth() -
         assert handler.outcome == ""
         gate.set()
         assert await peer.status(1) == 0
-        await handler.is_over.wait()
+        await handler.wait_over()
     assert handler.outcome == "committed"
 
 
@@ -135,7 +144,7 @@ async def test_a_cancelled_reply_to_a_client_that_does_not_read_breaks_the_conne
         await trio.testing.wait_all_tasks_blocked(0.01)
         handler.cancel_scope.cancel()
         before = trio.current_time()
-        await handler.is_over.wait()
+        await handler.wait_over()
         assert trio.current_time() - before == pytest.approx(1, abs=0.1)
         assert handler.outcome == "broken"
         assert b"handle" not in tap.sent
@@ -165,7 +174,7 @@ async def test_shutdown_while_the_answer_is_being_written_is_no_reply() -> None:
         await trio.testing.wait_all_tasks_blocked(0.01)
         nursery.cancel_scope.cancel()
         with trio.CancelScope(shield=True):
-            await handler.is_over.wait()
+            await handler.wait_over()
     assert handler.outcome == "broken"
 
 
@@ -221,8 +230,7 @@ async def test_whenever_it_is_cancelled_committed_means_that_the_client_has_the_
             await peer.send(peer.request(1)[-14:])
             trio.lowlevel.add_instrument(instrument)
             with trio.CancelScope(shield=True):
-                with trio.move_on_after(1):
-                    await handler.is_over.wait()
+                await handler.wait_over()
                 trio.lowlevel.remove_instrument(instrument)
                 await trio.lowlevel.checkpoint()
             has_answer = b"handle" in tap.sent

@@ -1,4 +1,5 @@
-"""What Nomad's client makes for a task before it asks the driver: directories, log pipes and their readers.
+"""What Nomad's client makes for a task before it asks the driver: directories, log pipes and their
+readers.
 
 Source: nomad-protocol §7, Appendix B.2.
 """

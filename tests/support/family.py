@@ -1,10 +1,12 @@
-"""Every process below the test process, which plays init for them: whoever loses its parent becomes our child.
+"""Every process below the test process, which plays init for them: whoever loses its parent becomes
+our child.
 
-So whatever a plugin starts, however it hides, is a descendant of ours: no marks, no names, nothing to miss.
+So whatever a plugin starts, however it hides, is a descendant of ours: no marks, no names, nothing
+to miss.
 
 Rules:
-- Only strangers are reaped here (a spawner whose plugin has ended, what a dead spawner left); plugins are their
-  client's to reap, as an agent's are.
+- Only strangers are reaped here (a spawner whose plugin has ended, what a dead spawner left);
+  plugins are their client's to reap, as an agent's are.
 """
 
 import contextlib
@@ -65,7 +67,8 @@ class Family:
     """Reaped by their clients."""
 
     def look(self) -> dict[int, Role]:
-        """All processes below us now but those that were there before, zombies of strangers reaped."""
+        """All processes below us now but those that were there before, zombies of strangers
+        reaped."""
         pids = [pid for pid in descendants_of(os.getpid()) if pid not in self.before]
         roles = {pid: role for pid in pids if (role := self._role(pid)) is not None}
         for pid, role in list(roles.items()):

@@ -1,10 +1,11 @@
 """Kill points: a process of ours gets a signal just before a system call that the test names.
 
-The plugin file `faulty` watches its own audited events (files, sockets, forks) and, when the armed one comes, signals
-itself. Nothing is patched: everything before the point has happened, nothing after it has.
+The plugin file `faulty` watches its own audited events (files, sockets, forks) and, when the armed
+one comes, signals itself. Nothing is patched: everything before the point has happened, nothing
+after it has.
 
-Armed through a symbolic link beside the plugin's TMPDIR, for the spawner inherits no other word of ours; its target is
-the order, so that arming is atomic and reading it is one system call.
+Armed through a symbolic link beside the plugin's TMPDIR, for the spawner inherits no other word of
+ours; its target is the order, so that arming is atomic and reading it is one system call.
 """
 
 import contextlib
@@ -18,10 +19,11 @@ LINK_NAME = "fault"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """`signum` to a process of `role` before its `nth` event of that name with `part` in an argument.
+    """`signum` to a process of `role` before its `nth` event of that name with `part` in an
+    argument.
 
-    `role` is plugin, spawner, executor or child (a workload between fork and exec); `event` as in Python's audit table,
-    `*` for all.
+    `role` is plugin, spawner, executor or child (a workload between fork and exec); `event` as in
+    Python's audit table, `*` for all.
     """
 
     role: str

@@ -1,14 +1,17 @@
-"""A host of our own: one state directory, the plugins that use it, and the tasks that an agent would ask for.
+"""A host of our own: one state directory, the plugins that use it, and the tasks that an agent
+would ask for.
 
     async with open_host() as host:
         task = host.task("sleep", "60")
         await host.plugin.start(task)
         await host.plugin.kill()
-        await host.launch()                     # what an agent does at once when its plugin has gone
+        await host.launch()                     # what an agent does at once when its plugin has
+        gone
 
 Rules:
-- Leaving the block ends everything as an agent does (DestroyTask for every task that was asked for, Shutdown), and then
-  nothing may be left: no process, zombie, cgroup, socket, file, and no descriptor in the test.
+- Leaving the block ends everything as an agent does (DestroyTask for every task that was asked for,
+  Shutdown), and then nothing may be left: no process, zombie, cgroup, socket, file, and no
+  descriptor in the test.
 - If the test failed, everything is killed and removed instead, and the logs are printed.
 """
 
@@ -333,7 +336,8 @@ def _make_home(host: Host) -> None:
 
 async def _wipe(host: Host) -> None:
     """Leave nothing, whatever happened. Does nothing after a test that left nothing itself."""
-    # Shield: a cancelled test must not leave processes to the next one. Ends by: SIGKILL, at the latest after LIMIT_S.
+    # Shield: a cancelled test must not leave processes to the next one. Ends by: SIGKILL, at the
+    # latest after LIMIT_S.
     with trio.move_on_after(LIMIT_S, shield=True):
         while host.family.kill_all():
             await trio.sleep(0.01)

@@ -111,7 +111,8 @@ class RunningPlugin:
 
     @asynccontextmanager
     async def connected_agent(self) -> AsyncGenerator[driver_pb2.FingerprintResponse]:
-        """An open Fingerprint stream, which tells the plugin that its agent is there; gives its first message."""
+        """An open Fingerprint stream, which tells the plugin that its agent is there; gives its
+        first message."""
         async with self.driver.Fingerprint(driver_pb2.FingerprintRequest()) as fingerprints:
             with trio.fail_after(LIMIT_S):
                 first = await anext(fingerprints)

@@ -4,7 +4,7 @@ import secrets
 from dataclasses import dataclass
 
 from trio_driver._proto import driver_pb2
-from trio_driver.linux import ProcessId
+from trio_driver.linux import ProcessId, identify
 from trio_driver.state import ExecutorRecord, Run
 
 from .allocation import Log
@@ -47,10 +47,21 @@ class Task:
 
     @property
     def workload_pid(self) -> int:
-        """Pid of its main process; as `record`."""
-        workload = self.record.workload
-        assert workload is not None, f"{self.id} runs no workload"
-        return workload.pid
+        """Pid of its main process.
+
+        Raises:
+            AssertionError: it has not been committed.
+        """
+        commit = self.run.read_commit()
+        assert commit is not None, f"{self.id} is not committed"
+        return commit.workload_pid
+
+    @property
+    def workload(self) -> ProcessId:
+        """Its main process; as `workload_pid`, and it must not have been reaped."""
+        process = identify(self.workload_pid)
+        assert process is not None, f"the workload of {self.id} is gone"
+        return process
 
 
 def new_id(alloc_id: str, name: str) -> str:

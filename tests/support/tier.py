@@ -1,7 +1,9 @@
-"""Hosts that hold tasks together by other means, made of this one: a plugin in a mount namespace without some hierarchies.
+"""Hosts that hold tasks together by other means, made of this one: a plugin in a mount namespace
+without some hierarchies.
 
-The plugin finds its means in its own mount table, so a hierarchy that is unmounted there does not exist for it. The test
-still sees all of them. `user` is an ordinary user: nobody's uid, with the right to read what the interpreter is made of.
+The plugin finds its means in its own mount table, so a hierarchy that is unmounted there does not
+exist for it. The test still sees all of them. `user` is an ordinary user: nobody's uid, with the
+right to read what the interpreter is made of.
 """
 
 import enum

@@ -42,12 +42,6 @@ class ExecutorServicer(purerpc.Servicer):
         """From the processes, for a host without cgroups: one sample at once, then one per interval."""
         raise NotImplementedError
 
-    def Events(
-        self, input_message: executor_pb2.EventsRequest, request: Call
-    ) -> AsyncIterator[executor_pb2.Event]:
-        """Everything worth an operator's eye, until the task ends."""
-        raise NotImplementedError
-
     @property
     def service(self) -> purerpc.Service:
         """The methods under their names on the wire."""
@@ -86,15 +80,6 @@ class ExecutorServicer(purerpc.Servicer):
                 purerpc.Cardinality.UNARY_STREAM,
                 executor_pb2.StatsRequest,
                 executor_pb2.StatsResponse,
-            ),
-        )
-        service.add_method(
-            "Events",
-            self.Events,
-            purerpc.RPCSignature(
-                purerpc.Cardinality.UNARY_STREAM,
-                executor_pb2.EventsRequest,
-                executor_pb2.Event,
             ),
         )
         return service
@@ -136,12 +121,4 @@ class ExecutorStub:
         """From the processes, for a host without cgroups: one sample at once, then one per interval."""
         return self._channel.unary_stream(
             "/trio_driver.executor.Executor/Stats", input_message, executor_pb2.StatsResponse, deadline_s=deadline_s
-        )
-
-    def Events(
-        self, input_message: executor_pb2.EventsRequest, *, deadline_s: float | None = None
-    ) -> AbstractAsyncContextManager[AsyncIterator[executor_pb2.Event]]:
-        """Everything worth an operator's eye, until the task ends."""
-        return self._channel.unary_stream(
-            "/trio_driver.executor.Executor/Events", input_message, executor_pb2.Event, deadline_s=deadline_s
         )

@@ -23,42 +23,33 @@ _sym_db = _symbol_database.Default()
 
 
 from trio_driver._proto import driver_pb2 as trio__driver_dot___proto_dot_driver__pb2
-from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!trio_driver/_proto/executor.proto\x12\x14trio_driver.executor\x1a\x1ftrio_driver/_proto/driver.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9e\x01\n\x0cStartRequest\x12?\n\x04task\x18\x01 \x01(\x0b\x32\x31.hashicorp.nomad.plugins.drivers.proto.TaskConfig\x12\x1d\n\x15msgpack_plugin_config\x18\x02 \x01(\x0c\x12.\n\x07\x63ompute\x18\x03 \x01(\x0b\x32\x1d.trio_driver.executor.Compute\"+\n\x07\x43ompute\x12\x11\n\ttotal_mhz\x18\x01 \x01(\x04\x12\r\n\x05\x63ores\x18\x02 \x01(\r\";\n\rStartResponse\x12\x14\n\x0cworkload_pid\x18\x01 \x01(\x05\x12\x14\n\x0cstarted_at_s\x18\x02 \x01(\x01\".\n\x0bStopRequest\x12\x0e\n\x06signum\x18\x01 \x01(\x05\x12\x0f\n\x07grace_s\x18\x02 \x01(\x01\"\x0e\n\x0cStopResponse\"\x1f\n\rSignalRequest\x12\x0e\n\x06signum\x18\x01 \x01(\x05\"\x10\n\x0eSignalResponse\"\"\n\x0cStatsRequest\x12\x12\n\ninterval_s\x18\x01 \x01(\x01\"P\n\rStatsResponse\x12?\n\x05stats\x18\x01 \x01(\x0b\x32\x30.hashicorp.nomad.plugins.drivers.proto.TaskStats\"\x0f\n\rEventsRequest\"\xbe\x01\n\x05\x45vent\x12-\n\ttimestamp\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x41\n\x0b\x61nnotations\x18\x03 \x03(\x0b\x32,.trio_driver.executor.Event.AnnotationsEntry\x1a\x32\n\x10\x41nnotationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x32\xa2\x03\n\x08\x45xecutor\x12P\n\x05Start\x12\".trio_driver.executor.StartRequest\x1a#.trio_driver.executor.StartResponse\x12M\n\x04Stop\x12!.trio_driver.executor.StopRequest\x1a\".trio_driver.executor.StopResponse\x12S\n\x06Signal\x12#.trio_driver.executor.SignalRequest\x1a$.trio_driver.executor.SignalResponse\x12R\n\x05Stats\x12\".trio_driver.executor.StatsRequest\x1a#.trio_driver.executor.StatsResponse0\x01\x12L\n\x06\x45vents\x12#.trio_driver.executor.EventsRequest\x1a\x1b.trio_driver.executor.Event0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!trio_driver/_proto/executor.proto\x12\x14trio_driver.executor\x1a\x1ftrio_driver/_proto/driver.proto\"\x9e\x01\n\x0cStartRequest\x12?\n\x04task\x18\x01 \x01(\x0b\x32\x31.hashicorp.nomad.plugins.drivers.proto.TaskConfig\x12\x1d\n\x15msgpack_plugin_config\x18\x02 \x01(\x0c\x12.\n\x07\x63ompute\x18\x03 \x01(\x0b\x32\x1d.trio_driver.executor.Compute\"+\n\x07\x43ompute\x12\x11\n\ttotal_mhz\x18\x01 \x01(\x04\x12\r\n\x05\x63ores\x18\x02 \x01(\r\";\n\rStartResponse\x12\x14\n\x0cworkload_pid\x18\x01 \x01(\x05\x12\x14\n\x0cstarted_at_s\x18\x02 \x01(\x01\".\n\x0bStopRequest\x12\x0e\n\x06signum\x18\x01 \x01(\x05\x12\x0f\n\x07grace_s\x18\x02 \x01(\x01\"\x0e\n\x0cStopResponse\"\x1f\n\rSignalRequest\x12\x0e\n\x06signum\x18\x01 \x01(\x05\"\x10\n\x0eSignalResponse\"\"\n\x0cStatsRequest\x12\x12\n\ninterval_s\x18\x01 \x01(\x01\"P\n\rStatsResponse\x12?\n\x05stats\x18\x01 \x01(\x0b\x32\x30.hashicorp.nomad.plugins.drivers.proto.TaskStats2\xd4\x02\n\x08\x45xecutor\x12P\n\x05Start\x12\".trio_driver.executor.StartRequest\x1a#.trio_driver.executor.StartResponse\x12M\n\x04Stop\x12!.trio_driver.executor.StopRequest\x1a\".trio_driver.executor.StopResponse\x12S\n\x06Signal\x12#.trio_driver.executor.SignalRequest\x1a$.trio_driver.executor.SignalResponse\x12R\n\x05Stats\x12\".trio_driver.executor.StatsRequest\x1a#.trio_driver.executor.StatsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'trio_driver._proto.executor_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EVENT_ANNOTATIONSENTRY']._loaded_options = None
-  _globals['_EVENT_ANNOTATIONSENTRY']._serialized_options = b'8\001'
-  _globals['_STARTREQUEST']._serialized_start=126
-  _globals['_STARTREQUEST']._serialized_end=284
-  _globals['_COMPUTE']._serialized_start=286
-  _globals['_COMPUTE']._serialized_end=329
-  _globals['_STARTRESPONSE']._serialized_start=331
-  _globals['_STARTRESPONSE']._serialized_end=390
-  _globals['_STOPREQUEST']._serialized_start=392
-  _globals['_STOPREQUEST']._serialized_end=438
-  _globals['_STOPRESPONSE']._serialized_start=440
-  _globals['_STOPRESPONSE']._serialized_end=454
-  _globals['_SIGNALREQUEST']._serialized_start=456
-  _globals['_SIGNALREQUEST']._serialized_end=487
-  _globals['_SIGNALRESPONSE']._serialized_start=489
-  _globals['_SIGNALRESPONSE']._serialized_end=505
-  _globals['_STATSREQUEST']._serialized_start=507
-  _globals['_STATSREQUEST']._serialized_end=541
-  _globals['_STATSRESPONSE']._serialized_start=543
-  _globals['_STATSRESPONSE']._serialized_end=623
-  _globals['_EVENTSREQUEST']._serialized_start=625
-  _globals['_EVENTSREQUEST']._serialized_end=640
-  _globals['_EVENT']._serialized_start=643
-  _globals['_EVENT']._serialized_end=833
-  _globals['_EVENT_ANNOTATIONSENTRY']._serialized_start=783
-  _globals['_EVENT_ANNOTATIONSENTRY']._serialized_end=833
-  _globals['_EXECUTOR']._serialized_start=836
-  _globals['_EXECUTOR']._serialized_end=1254
+  _globals['_STARTREQUEST']._serialized_start=93
+  _globals['_STARTREQUEST']._serialized_end=251
+  _globals['_COMPUTE']._serialized_start=253
+  _globals['_COMPUTE']._serialized_end=296
+  _globals['_STARTRESPONSE']._serialized_start=298
+  _globals['_STARTRESPONSE']._serialized_end=357
+  _globals['_STOPREQUEST']._serialized_start=359
+  _globals['_STOPREQUEST']._serialized_end=405
+  _globals['_STOPRESPONSE']._serialized_start=407
+  _globals['_STOPRESPONSE']._serialized_end=421
+  _globals['_SIGNALREQUEST']._serialized_start=423
+  _globals['_SIGNALREQUEST']._serialized_end=454
+  _globals['_SIGNALRESPONSE']._serialized_start=456
+  _globals['_SIGNALRESPONSE']._serialized_end=472
+  _globals['_STATSREQUEST']._serialized_start=474
+  _globals['_STATSREQUEST']._serialized_end=508
+  _globals['_STATSRESPONSE']._serialized_start=510
+  _globals['_STATSRESPONSE']._serialized_end=590
+  _globals['_EXECUTOR']._serialized_start=593
+  _globals['_EXECUTOR']._serialized_end=933
 # @@protoc_insertion_point(module_scope)

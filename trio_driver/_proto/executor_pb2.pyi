@@ -1,9 +1,5 @@
 # pyright: reportUnusedImport=false
-import datetime
-
 from trio_driver._proto import driver_pb2 as _driver_pb2
-from google.protobuf import timestamp_pb2 as _timestamp_pb2
-from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Mapping as _Mapping
@@ -70,24 +66,3 @@ class StatsResponse(_message.Message):
     STATS_FIELD_NUMBER: _ClassVar[int]
     stats: _driver_pb2.TaskStats
     def __init__(self, stats: _Optional[_Union[_driver_pb2.TaskStats, _Mapping[str, _Any]]] = ...) -> None: ...
-
-class EventsRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
-
-class Event(_message.Message):
-    __slots__ = ("timestamp", "message", "annotations")
-    class AnnotationsEntry(_message.Message):
-        __slots__ = ("key", "value")
-        KEY_FIELD_NUMBER: _ClassVar[int]
-        VALUE_FIELD_NUMBER: _ClassVar[int]
-        key: str
-        value: str
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
-    TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
-    MESSAGE_FIELD_NUMBER: _ClassVar[int]
-    ANNOTATIONS_FIELD_NUMBER: _ClassVar[int]
-    timestamp: _timestamp_pb2.Timestamp
-    message: str
-    annotations: _containers.ScalarMap[str, str]
-    def __init__(self, timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping[str, _Any]]] = ..., message: _Optional[str] = ..., annotations: _Optional[_Mapping[str, str]] = ...) -> None: ...

@@ -1,7 +1,7 @@
 """What generated servicers and stubs need from a transport; `trio_driver.rpc` provides it.
 
-The one file of `_proto` that is written by hand. It owns no behaviour: generated code names these types, so
-that it depends on no transport. Must not know: HTTP/2, sockets, purerpc.
+The one module of `_proto` that is written by hand. It owns no behaviour: generated code names these
+types, so that it depends on no transport. Must not know: HTTP/2, sockets, purerpc.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class Call(Protocol):
 
     @property
     def deadline(self) -> float:
-        """When the client stops waiting, on Trio's clock in seconds; `math.inf` when it set none."""
+        """When the client stops waiting, in seconds of Trio's clock; `math.inf` without limit."""
         ...
 
     async def reply(self, message: Message) -> None:
         """Answer a unary RPC now and go on; the handler then returns None.
 
-        Returns once headers, message and OK trailers were all written to the connection's socket. What the peer
-        did with them is not known.
+        Returns once headers, message and OK trailers were all written to the connection's socket.
+        What the peer did with them is not known.
 
         Raises:
             trio.BrokenResourceError: the connection broke before all of it was written.
@@ -81,9 +81,9 @@ class ClientCall(Protocol[Req_contra, Resp_co]):
 class Channel(Protocol):
     """A connection on which stubs make calls.
 
-    In all calls: `path` is `/package.Service/Method`; `deadline_s` is in seconds from now, None is no deadline;
-    every end but OK raises `trio_driver.rpc.RpcError`; cancelling a call, or leaving its block, resets that RPC
-    and no other.
+    In all calls: `path` is `/package.Service/Method`; `deadline_s` is in seconds from now, None is
+    no deadline; every end but OK raises `trio_driver.rpc.RpcError`; cancelling a call, or leaving
+    its block, resets that RPC and no other.
     """
 
     async def unary_unary(

@@ -12,6 +12,8 @@ Must not know: jobs, allocation directories.
 """
 
 import contextlib
+import os
+import stat
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -31,7 +33,14 @@ from trio_driver.cli.node import Node
 from trio_driver.cli.report import Report, Tone, join_fields
 from trio_driver.cli.templates import render
 from trio_driver.cli.values import Plain, UnresolvedError, text_of
-from trio_driver.goplugin import HandshakeError, Level, LogRecord, PluginClient, open_plugin
+from trio_driver.goplugin import (
+    HandshakeError,
+    Level,
+    LogRecord,
+    PluginClient,
+    ReattachConfig,
+    open_plugin,
+)
 from trio_driver.hcl import ConfigError, encode
 from trio_driver.rpc import RpcError, StatusCode
 
@@ -136,8 +145,16 @@ async def _open_client(launch: Launch) -> AsyncGenerator[PluginClient]:
     try:
         async with open_plugin(launch.command, env=launch.environ, on_log=log) as client:
             yield client
+        _remove_socket(client.reattach_config)
     except HandshakeError as error:
         raise RunError(f"plugin {launch.command[0]}: {error}") from None
+
+
+def _remove_socket(address: ReattachConfig) -> None:
+    """Remove what a plugin that was killed could not remove itself."""
+    with contextlib.suppress(OSError):
+        if address.network == "unix" and stat.S_ISSOCK(os.lstat(address.addr).st_mode):
+            os.unlink(address.addr)
 
 
 async def _identify(client: PluginClient) -> tuple[str, str, str]:

@@ -5,6 +5,7 @@ Must not know: click's objects, the plugin's protocol.
 
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from trio_driver.cli.job import Group, Job, Setting, command_job
 from trio_driver.cli.job_file import read_config, read_job
 from trio_driver.cli.node import this_node
 from trio_driver.cli.report import Report, Tone
-from trio_driver.cli.run import report_event, run_allocation
+from trio_driver.cli.run import STOP_SIGNALS, report_event, run_allocation
 from trio_driver.cli.values import Plain, UnresolvedError, to_plain
 
 
@@ -61,6 +62,10 @@ def run_from_options(options: RunOptions) -> int:
         report=report,
         on_event=partial(report_event, report),
     )
+    for signum in STOP_SIGNALS:
+        # A signal is a wish to the run, see there. In the moments before and after it must not be
+        # an exception, which would cut a cleanup short.
+        signal.signal(signum, lambda _signum, _frame: None)
     return trio.run(partial(run_allocation, job, group, launch, report=report))
 
 

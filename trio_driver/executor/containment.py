@@ -42,6 +42,11 @@ V1_JOINED_HIERARCHIES = ("freezer", "memory", "cpu")
 """Where Nomad's client makes a directory of the task; cpuset comes as `cpuset_cgroup`."""
 
 
+def may_write(path: Path) -> bool:
+    """Whether this process may make cgroups there."""
+    return os.access(path, os.W_OK)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainmentPlan:
     """Which cgroups a run gets, and what is written to them."""
@@ -69,11 +74,11 @@ def plan_containment(
     spec: TaskSpec,
     *,
     mounts: cgroup.Mounts,
-    is_root: bool,
+    may_write: Callable[[Path], bool] = may_write,
     exists: Callable[[Path], bool] = Path.is_dir,
 ) -> ContainmentPlan:
     """Choose cgroups and limits for the tier that this host gives to this process."""
-    match tier_of(mounts, is_root=is_root):
+    match tier_of(mounts, may_write):
         case Tier.CGROUP_V2:
             return _plan_v2(run_name, spec, _existing(mounts.unified), exists)
         case Tier.HYBRID:
@@ -84,11 +89,12 @@ def plan_containment(
             return ContainmentPlan(tier=Tier.NONE)
 
 
-def tier_of(mounts: cgroup.Mounts, *, is_root: bool) -> Tier:
-    """The strongest tier that this host gives to this process."""
-    if is_root and mounts.unified is not None:
+def tier_of(mounts: cgroup.Mounts, may_write: Callable[[Path], bool]) -> Tier:
+    """The strongest tier that this host gives to this process; a read-only hierarchy, as in a container, gives none."""
+    if mounts.unified is not None and may_write(mounts.unified):
         return Tier.HYBRID if mounts.v1 else Tier.CGROUP_V2
-    return Tier.FREEZER if is_root and "freezer" in mounts.v1 else Tier.NONE
+    freezer = mounts.v1.get("freezer")
+    return Tier.FREEZER if freezer is not None and may_write(freezer) else Tier.NONE
 
 
 def _existing(path: Path | None) -> Path:
@@ -284,9 +290,9 @@ def _oom_kills(path: Path | None) -> int:
 
 def host_plan(run_name: str, spec: TaskSpec) -> ContainmentPlan:
     """The plan for this process on this host."""
-    return plan_containment(run_name, spec, mounts=cgroup.find_mounts(), is_root=os.geteuid() == 0)
+    return plan_containment(run_name, spec, mounts=cgroup.find_mounts())
 
 
 def host_tier() -> Tier:
     """What holds the tasks of this process's executors together on this host."""
-    return tier_of(cgroup.find_mounts(), is_root=os.geteuid() == 0)
+    return tier_of(cgroup.find_mounts(), may_write)

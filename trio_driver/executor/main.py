@@ -6,7 +6,7 @@
 Rules:
 - No fence, no run: nothing is made before the lock of the (allocation, task) is held.
 - Uncommitted, it lives exactly as long as the connection that its plugin opened it with.
-- Its own ends: the run has ended, SIGTERM, or its record was removed. In each case the run is taken down first.
+- Its own ends: the run has ended, a signal, or its record was removed. In each case the run is taken down first.
 """
 
 import logging
@@ -41,6 +41,9 @@ WriteExit = Callable[[ExitRecord], bool]
 
 RECORD_LOOK_S = 5.0
 """Between two looks whether our record is still there: one stat(2)."""
+
+ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""By default the last two would end the executor without its run."""
 
 DRAIN_LIMIT_S = 2.0
 """How long the last answers may take to be written before the executor leaves."""
@@ -152,7 +155,7 @@ class Executor:
             service = ExecutorService(self._body, nursery, make_task_run, listening)
             server = Server([service])
             nursery.start_soon(self._serve_plugin, server, control)
-            nursery.start_soon(self._obey_sigterm)
+            nursery.start_soon(self._obey_signals)
             await wait_any(service.start_requested.wait, self._unwanted.wait)
             if (task_run := service.task_run) is not None:
                 # Not earlier: it is done while the workload is on its way to exec.
@@ -190,10 +193,10 @@ class Executor:
         listening.set()
         await server.serve_listener(listener)
 
-    async def _obey_sigterm(self) -> None:
-        with trio.open_signal_receiver(signal.SIGTERM) as signals:
-            async for _ in signals:
-                self._end("the executor was asked to end by SIGTERM")
+    async def _obey_signals(self) -> None:
+        with trio.open_signal_receiver(*ENDING_SIGNALS) as signals:
+            async for signum in signals:
+                self._end(f"the executor was asked to end by {signal.Signals(signum).name}")
 
     async def _watch_record(self) -> None:
         await trio.sleep(RECORD_LOOK_S)

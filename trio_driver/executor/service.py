@@ -86,14 +86,6 @@ class ExecutorService(ExecutorServicer):
         async for stats in sample_processes(task_run, interval_s=input_message.interval_s):
             yield executor_pb2.StatsResponse(stats=stats)
 
-    async def Events(
-        self, input_message: executor_pb2.EventsRequest, request: Call
-    ) -> AsyncIterator[executor_pb2.Event]:
-        with driver_errors_as_status():
-            task_run = self._running()
-        async for event in task_run.events.follow():
-            yield event
-
     def _running(self) -> TaskRun:
         if self.task_run is None:
             raise NotStartedError("this executor has not started its task yet")

@@ -24,7 +24,7 @@ import trio
 from trio_driver.executor.children import Children
 from trio_driver.executor.command import find_command
 from trio_driver.executor.containment import Containment, ContainmentPlan, host_plan
-from trio_driver.executor.events import Events, watch_log_pipe
+from trio_driver.executor.events import tell, watch_log_pipe
 from trio_driver.executor.launch import LaunchPlan
 from trio_driver.executor.output import Output, open_output
 from trio_driver.executor.workload import Workload, open_workload
@@ -91,7 +91,6 @@ class TaskRun:
         self.start_error: DriverError | None = None
         self.workloads: list[Workload] = []
         self.output: Output | None = None
-        self.events = Events()
         self._record = record
         self._limits = limits
         self._children = children
@@ -113,6 +112,10 @@ class TaskRun:
             self._end_reason = reason
             self._ending.set()
             self._scope.cancel()
+
+    def tell(self, message: str, annotations: Mapping[str, str]) -> None:
+        """Tell the operator something: a line in `nomad alloc status`."""
+        tell(self.run, message, annotations)
 
     def kill_nowait(self) -> None:
         """Kill every process of the run, whatever `run` does meanwhile."""
@@ -146,7 +149,7 @@ class TaskRun:
                 self._open_containment()
                 self.output = await open_output(self.spec, stack)
                 for pipe in (self.output.stdout, self.output.stderr):
-                    watches.start_soon(watch_log_pipe, pipe, self.events)
+                    watches.start_soon(watch_log_pipe, pipe, self.run)
                 task_exit = await body.run(self)
             except DriverError as error:
                 task_exit = self._fail(error)

@@ -6,6 +6,7 @@ alone; together they test each other, and the second one drives plugins written 
 
 from trio_driver.goplugin.child import PipeHeldError
 from trio_driver.goplugin.client import PluginClient, open_plugin, reattach
+from trio_driver.goplugin.early import prepare_if_plugin, prepare_process_once
 from trio_driver.goplugin.handshake import (
     CookieError,
     Handshake,
@@ -38,7 +39,9 @@ __all__ = [
     "encode_record",
     "host_environment",
     "open_plugin",
+    "prepare_if_plugin",
     "prepare_process",
+    "prepare_process_once",
     "reattach",
     "serve_plugin",
 ]

@@ -193,7 +193,16 @@ class Child:
     def _log(self, records: Iterable[LogRecord]) -> None:
         for record in records:
             self._last_messages.append(record.message)
-            self._on_log(record)
+            try:
+                self._on_log(record)
+            except BaseException:
+                # It ends the block; the plugin's own end is still read, and needs no second error.
+                self._on_log = _ignore
+                raise
+
+
+def _ignore(_record: LogRecord) -> None:
+    pass
 
 
 @asynccontextmanager

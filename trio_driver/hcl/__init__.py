@@ -14,6 +14,8 @@
 """
 
 from trio_driver.hcl.agent import encode
+from msgspec import Struct
+
 from trio_driver.hcl.declare import Duration, doc
 from trio_driver.hcl.decode import decode
 from trio_driver.hcl.errors import ConfigError, Problem
@@ -24,6 +26,7 @@ __all__ = [
     "ConfigError",
     "Duration",
     "Problem",
+    "Struct",
     "decode",
     "doc",
     "encode",

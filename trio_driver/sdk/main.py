@@ -16,7 +16,7 @@ from pathlib import Path
 import trio
 
 from trio_driver.executor import rehearse, run_executor
-from trio_driver.goplugin import PluginProcess, prepare_process, serve_plugin
+from trio_driver.goplugin import PluginProcess, prepare_process_once, serve_plugin
 from trio_driver.linux import ProcessId
 from trio_driver.sdk.base_service import BaseService
 from trio_driver.sdk.body import DriverBody
@@ -41,7 +41,7 @@ def main(driver_class: type[AnyDriver]) -> None:
         case [role, state_dir, build, ready_fd] if role == SPAWNER_ROLE:
             _be_spawner(driver_class, Path(state_dir), build, int(ready_fd))
         case _:
-            process = prepare_process()
+            process = prepare_process_once()
             trio.run(partial(_be_plugin, driver_class, process))
     raise SystemExit(0)
 

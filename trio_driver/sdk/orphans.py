@@ -69,7 +69,7 @@ class OrphanWatch:
     async def _look_at(self, run: Run) -> None:
         try:
             await self._settle(run)
-        except (RecordError, StuckError) as error:
+        except (RecordError, StuckError, OSError) as error:
             LOGGER.error("run %s: %s", run.name, error)
 
     async def _settle(self, run: Run) -> None:

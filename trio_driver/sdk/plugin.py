@@ -42,6 +42,7 @@ class OpenedPlugin:
         self.tasks = Tasks(state, nursery, events.tell)
         spawner = Spawner(state, spawner_command, build, nursery)
         nursery.start_soon(spawner.keep, self.tasks.live)
+        nursery.start_soon(self.tasks.follow_events)
         self.starter = TaskStarter(
             configured.driver,
             configured.msgpack_config,

@@ -30,6 +30,7 @@ from trio_driver.state import (
     fence_name,
     fence_owner,
     kill_fence_owner,
+    read_executor_or_none,
 )
 
 LOGGER = logging.getLogger("trio_driver.sdk")
@@ -122,7 +123,7 @@ class TaskStarter:
         """
         fence = fence_name(spec.alloc_id, spec.name)
         for run in self._state.runs_of_fence(fence):
-            record = run.read_executor()
+            record = read_executor_or_none(run)
             LOGGER.info(
                 "evicts an earlier run",
                 extra={"kv": {"task_id": record.task_id if record else run.name}},

@@ -62,7 +62,7 @@ class Task(Generic[TaskConfigT]):
 
     def tell(self, message: str, **annotations: str) -> None:
         """Tell the operator something: a line in `nomad alloc status`."""
-        self._task_run.events.tell(message, annotations)
+        self._task_run.tell(message, annotations)
 
     def end(self) -> None:
         """End the task now, as if it had been stopped: `run` is cancelled."""

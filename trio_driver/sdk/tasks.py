@@ -13,8 +13,8 @@ Rules:
 import logging
 import os
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 
 import trio
 from trio_util import AsyncValue
@@ -35,6 +35,9 @@ from trio_driver.state import (
 )
 
 LOGGER = logging.getLogger("trio_driver.sdk")
+
+EVENTS_LOOK_S = 2.0
+"""Between two looks at what executors tell: one failing rename(2) a task."""
 
 STUCK_RETRY_S = 10.0
 """Between two attempts to end what outlived SIGKILL."""
@@ -68,14 +71,17 @@ class KnownTask:
             self.waiters -= 1
             self.named_at_s = trio.current_time()
 
-    def event(self, message: str, **annotations: str) -> TaskEvent:
-        """A line for this task's history."""
+    def event(
+        self, message: str, annotations: Mapping[str, str], *, timestamp_s: float | None = None
+    ) -> TaskEvent:
+        """A line for this task's history; of now, unless a time in seconds since the epoch is given."""
         return TaskEvent(
             task_id=self.record.task_id,
             alloc_id=self.record.alloc_id,
             task_name=self.record.task_name,
             message=message,
             annotations=annotations,
+            timestamp_s=time.time() if timestamp_s is None else timestamp_s,
         )
 
 
@@ -94,9 +100,16 @@ class Tasks:
         self._handing_over: dict[str, trio.Event] = {}
         self._turns: dict[str, trio.Lock] = {}
 
-    def turn(self, fence: str) -> trio.Lock:
-        """Starts of one (allocation, task) take turns; hold it around one."""
-        return self._turns.setdefault(fence, trio.Lock())
+    @asynccontextmanager
+    async def turn(self, fence: str) -> AsyncGenerator[None]:
+        """Starts of one (allocation, task) take turns: be in one for the length of the block."""
+        turn = self._turns.setdefault(fence, trio.Lock())
+        try:
+            async with turn:
+                yield
+        finally:
+            if not turn.locked():  # nobody waits either: a lock is handed on, not let go
+                self._turns.pop(fence, None)
 
     @contextmanager
     def handing_over(self, task_id: str) -> Generator[None]:
@@ -164,11 +177,24 @@ class Tasks:
 
     def tell(self, task: KnownTask, message: str, **annotations: str) -> None:
         """Add a line to the task's history."""
-        self._tell(task.event(message, **annotations))
+        self._tell(task.event(message, annotations))
 
     def known(self) -> list[KnownTask]:
         """All tasks that were started, recovered or asked for, and not destroyed."""
         return list(self._known.values())
+
+    async def follow_events(self) -> None:
+        """Pass on what executors tell, until cancelled."""
+        while True:
+            await self.live.wait_value(lambda count: count > 0)
+            for task in self.known():
+                if not task.ended.is_set():
+                    self._take_events(task)
+            await trio.sleep(EVENTS_LOOK_S)
+
+    def _take_events(self, task: KnownTask) -> None:
+        for event in task.run.take_events():
+            self._tell(task.event(event.message, event.annotations, timestamp_s=event.timestamp_s))
 
     async def _watch(self, task: KnownTask, pidfd: int) -> None:
         """Wait for the executor's end, then make sure that nothing of the task is left, then tell."""
@@ -179,12 +205,11 @@ class Tasks:
                 finally:
                     os.close(pidfd)
             task.exit = await self._settled(task)
+            self._take_events(task)
         finally:
             self.live.value -= 1
         if isinstance(task.exit.exit, Lost) and task.exit.exit.reason == LOST_REASON:
-            self._tell(
-                task.event("Executor lost; its task was killed", executor_pid=str(task.record.pid))
-            )
+            self.tell(task, "Executor lost; its task was killed", executor_pid=str(task.record.pid))
         LOGGER.info(
             "task ended",
             extra={"kv": {"task_id": task.record.task_id, "how": describe_exit(task.exit.exit)}},
@@ -196,7 +221,7 @@ class Tasks:
             try:
                 settled = await end_run(task.run, reason=task.lost_reason)
             except StuckError as error:
-                self._tell(task.event(f"Stuck: {error}"))
+                self.tell(task, f"Stuck: {error}")
                 LOGGER.error("task is stuck: %s", error)
                 await trio.sleep(STUCK_RETRY_S)
             except RecordError as error:

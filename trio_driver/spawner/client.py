@@ -207,7 +207,9 @@ class Spawner:
         async with trio.lowlevel.FdStream(ready) as stream:
             answer = await stream.receive_some(1)
         if not answer:
-            raise SpawnError(f"the spawner ended before it was ready; see {self._log_path}")
+            raise SpawnError(
+                f"the spawner ended before it was ready; the end of {self._log_path}: {self._last_log_line()}"
+            )
         if answer != READY:
             LOGGER.debug("another spawner of this build already listens")
 
@@ -230,6 +232,10 @@ class Spawner:
                 os.close(fd)
             raise SpawnError(f"the spawner cannot fork an executor: {reply.error}")
         return SpawnedExecutor(reply.process, fds[0])
+
+    def _last_log_line(self) -> str:
+        with open(self._log_path, errors="replace") as log:
+            return (log.read().splitlines() or ["(empty)"])[-1]
 
     def _kill(self) -> None:
         if self._connection is not None:

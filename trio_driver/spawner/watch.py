@@ -8,6 +8,7 @@ Rules:
 - A committed executor is never touched while it lives.
 """
 
+import contextlib
 import logging
 import os
 import signal
@@ -158,5 +159,7 @@ class Watch:
         strays = [pid for pid in children_of(os.getpid()) if pid not in executors]
         for pid in strays:
             # A child of ours keeps its pid until we reap it, which only our own loop does.
-            os.kill(pid, signal.SIGKILL)
+            # An ordinary user may not kill a set-id program; the next look finds it again.
+            with contextlib.suppress(PermissionError):
+                os.kill(pid, signal.SIGKILL)
         return bool(strays)

@@ -26,6 +26,7 @@ from trio_driver.state.reaper import (
 from trio_driver.state.records import (
     CommitRecord,
     ContainmentRecord,
+    EventRecord,
     ExecutorRecord,
     ExitRecord,
     RecordError,
@@ -37,6 +38,7 @@ __all__ = [
     "LOST_REASON",
     "CommitRecord",
     "ContainmentRecord",
+    "EventRecord",
     "ExecutorRecord",
     "ExitRecord",
     "Fence",

@@ -6,6 +6,7 @@
         runs/<fence>-<run>/             one executor
             executor.json               who it is, what to kill
             committed.json              there once Nomad has been given the handle
+            events                  what the executor tells the operator, until the plugin has taken it
             exit.json                   how it ended
             socket                      the executor listens here
             log                         the executor's stdout and stderr
@@ -31,13 +32,17 @@ from trio_driver.linux import boot_id, is_alive, reserve_record, write_atomic, w
 from trio_driver.state.records import (
     MAX_EXIT_BYTES,
     MAX_RECORD_BYTES,
+    MAX_EVENTS_BYTES,
     CommitRecord,
+    EventRecord,
     ExecutorRecord,
     ExitRecord,
     RecordError,
     RecordT,
     decode,
+    decode_events,
     encode,
+    encode_event,
 )
 
 NAME_HEX_DIGITS = 12
@@ -191,6 +196,28 @@ class Run:
         """
         return self._read("committed.json", CommitRecord)
 
+    def tell(self, event: EventRecord) -> None:
+        """Leave `event` for the plugin to take; dropped when nobody took the ones before, and when the run is gone."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        with contextlib.suppress(FileNotFoundError):
+            fd = os.open(self.path / "events", flags, 0o600)
+            try:
+                if os.fstat(fd).st_size < MAX_EVENTS_BYTES:
+                    os.write(fd, encode_event(event))
+            finally:
+                os.close(fd)
+
+    def take_events(self) -> list[EventRecord]:
+        """What was told since the last call: each event goes to one taker, whose death loses it."""
+        taken = self.path / ".events"
+        try:
+            os.rename(self.path / "events", taken)
+            data = taken.read_bytes()
+            taken.unlink()
+        except FileNotFoundError:
+            return []
+        return decode_events(data)
+
     def state(self) -> RunState | None:
         """Where in its life the run is; None when there is none.
 
@@ -270,7 +297,11 @@ class StateDirectory:
 
     def runs(self) -> Iterator[Run]:
         """All runs that have a directory now."""
-        for name in sorted(os.listdir(self.path / "runs")):
+        try:
+            names = sorted(os.listdir(self.path / "runs"))
+        except FileNotFoundError:  # somebody removed the state directory under us
+            names = []
+        for name in names:
             if not name.startswith("."):
                 yield self._run(name)
 

@@ -154,7 +154,7 @@ async def destroy_run(state: StateDirectory, run: Run) -> None:
 def remove_free_fences(state: StateDirectory) -> None:
     """Remove the lock files that no executor holds and no run has: a crash may leave them."""
     fences = {run.fence for run in state.runs()}
-    for path in (state.path / "locks").iterdir():
+    for path in (state.path / "locks").glob("*"):
         if path.name not in fences:
             remove_free_fence(path)
 

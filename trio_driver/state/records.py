@@ -6,6 +6,7 @@ Rules:
 - `SCHEMA` is the version of all of them; a reader refuses a newer one.
 """
 
+import contextlib
 import enum
 from pathlib import Path
 from typing import TypeVar
@@ -20,6 +21,9 @@ SCHEMA = 1
 
 MAX_RECORD_BYTES = 1 << 20
 """Longest record that is read; ours are below 2 kB."""
+
+MAX_EVENTS_BYTES = 256 * 1024
+"""Longest `events` file: a driver that tells more than anybody reads is cut off."""
 
 MAX_EXIT_BYTES = 8192
 """Space that is reserved for an exit record before there is anything to tell."""
@@ -94,6 +98,14 @@ class ExecutorRecord(msgspec.Struct, frozen=True, kw_only=True):
         return ProcessId(self.plugin_pid, self.plugin_start_ticks, self.boot_id)
 
 
+class EventRecord(msgspec.Struct, frozen=True):
+    """Something that an executor tells the operator; a line of the run's `events`."""
+
+    timestamp_s: float
+    message: str
+    annotations: dict[str, str]
+
+
 class ExitRecord(msgspec.Struct, frozen=True, kw_only=True):
     """How a run ended. Durable before anyone is told; the first one written stands."""
 
@@ -131,3 +143,17 @@ def decode(record_type: type[RecordT], data: bytes, path: Path) -> RecordT:
             f"{path}: schema {record.schema} is newer than {SCHEMA}, which this program writes"
         )
     return record
+
+
+def encode_event(event: EventRecord) -> bytes:
+    """One line."""
+    return msgspec.json.encode(event) + b"\n"
+
+
+def decode_events(data: bytes) -> list[EventRecord]:
+    """All whole lines of `data`; others are skipped: an event is news, not truth."""
+    events: list[EventRecord] = []
+    for line in data.splitlines():
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+            events.append(msgspec.json.decode(line, type=EventRecord))
+    return events

@@ -1,4 +1,5 @@
-"""The built-in driver with kill points: signals itself just before the system call that `support.faults` names."""
+"""The built-in driver with kill points: signals itself just before the system call that
+`support.faults` names."""
 
 import os
 import sys

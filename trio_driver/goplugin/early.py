@@ -1,0 +1,22 @@
+"""Preparing the process once, by whoever comes first: the import of the package, or the driver's `main()`."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+
+from trio_driver.goplugin.handshake import NOMAD_COOKIE, NOMAD_COOKIE_NAME
+from trio_driver.goplugin.process import PluginProcess, prepare_process
+
+
+@functools.cache
+def prepare_process_once() -> PluginProcess:
+    """As `prepare_process`; the second call returns what the first one did."""
+    return prepare_process()
+
+
+def prepare_if_plugin() -> None:
+    """Prepare the process if a Nomad agent started it as a plugin: with the cookie and without arguments."""
+    if len(sys.argv) == 1 and os.environ.get(NOMAD_COOKIE_NAME) == NOMAD_COOKIE:
+        prepare_process_once()
