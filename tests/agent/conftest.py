@@ -162,5 +162,5 @@ def pytest_runtest_makereport(
         agents = item.stash.get(AGENTS, list[Agent]())
         for agent in (each for each in agents if each.home.exists()):
             lines = [line for line in agent.log_text().splitlines() if " http: " not in line]
-            report.sections.append((f"log of agent {agent.name}", "\n".join(lines[-100:])))
+            report.sections.append((f"log of agent {agent.name}", "\n".join(lines[-400:])))
     return report

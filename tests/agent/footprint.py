@@ -141,11 +141,12 @@ class Footprint:
         below = [self.agent.state_dir, self.agent.home / "tmp"]
         paths = [path for top in below for path in top.rglob("*")]
         kept = {self.agent.state_dir / "runs", self.agent.state_dir / "locks"}
+        kept |= set((self.agent.home / "tmp").glob("plugin*"))  # sockets of Nomad's log collectors
         return sorted(str(path) for path in paths if path not in kept)
 
     def files_of_tasks(self) -> list[str]:
         """Those of `files` that are neither the plugin's nor the spawner's."""
-        ours = ("spawner-", "trio-driver-", "plugin")  # the last is what logmon calls its socket
+        ours = ("spawner-", "trio-driver-")
         return [path for path in self.files() if not path.rpartition("/")[2].startswith(ours)]
 
     def cgroups_left(self, allocation_ids: list[str]) -> list[str]:

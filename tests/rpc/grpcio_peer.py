@@ -1,8 +1,9 @@
 """An independent gRPC peer: grpcio in a process of its own, told what to do by lines of JSON.
 
-Run as a script. A line on stdin is `{"id": N, "do": NAME, ...}`; for each comes a line on stdout, `{"id": N,
-"result": ...}` or `{"id": N, "error": TEXT}`, when it is done. Commands run at the same time, a thread each.
-A process of its own, because grpcio's threads would be in the way of tests that fork or count threads.
+Run as a script. A line on stdin is `{"id": N, "do": NAME, ...}`; for each comes a line on stdout,
+`{"id": N, "result": ...}` or `{"id": N, "error": TEXT}`, when it is done. Commands run at the same
+time, a thread each. A process of its own, because grpcio's threads would be in the way of tests
+that fork or count threads.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ class Client:
         return iterate()
 
     def send(self, *, name: str, note: dict[str, Any] | None) -> None:
-        self.inputs[name].put(note and note_of(note))
+        self.inputs[name].put(None if note is None else note_of(note))
 
     def cancel(self, *, name: str) -> None:
         self.calls[name].cancel()

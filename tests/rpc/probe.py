@@ -69,9 +69,7 @@ class Probe(purerpc.Servicer):
     ) -> Note | None:
         return await self.client_stream(input_messages, request)
 
-    def Bidi(
-        self, input_messages: AsyncIterator[Note], request: ServerCall
-    ) -> AsyncIterator[Note]:
+    def Bidi(self, input_messages: AsyncIterator[Note], request: ServerCall) -> AsyncIterator[Note]:
         return self.bidi(input_messages, request)
 
     @property

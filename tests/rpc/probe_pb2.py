@@ -4,35 +4,32 @@
 # source: tests/rpc/probe.proto
 # Protobuf Python Version: 7.35.1
 """Generated protocol buffer code."""
+
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
+
 _runtime_version.ValidateProtobufRuntimeVersion(
-    _runtime_version.Domain.PUBLIC,
-    7,
-    35,
-    1,
-    '',
-    'tests/rpc/probe.proto'
+    _runtime_version.Domain.PUBLIC, 7, 35, 1, "", "tests/rpc/probe.proto"
 )
 # @@protoc_insertion_point(imports)
 
 _sym_db = _symbol_database.Default()
 
 
-
-
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15tests/rpc/probe.proto\x12\x15trio_driver.tests.rpc\"1\n\x04Note\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\r\n\x05\x63ount\x18\x03 \x01(\r2\xa8\x02\n\x05Probe\x12\x41\n\x05Unary\x12\x1b.trio_driver.tests.rpc.Note\x1a\x1b.trio_driver.tests.rpc.Note\x12J\n\x0cServerStream\x12\x1b.trio_driver.tests.rpc.Note\x1a\x1b.trio_driver.tests.rpc.Note0\x01\x12J\n\x0c\x43lientStream\x12\x1b.trio_driver.tests.rpc.Note\x1a\x1b.trio_driver.tests.rpc.Note(\x01\x12\x44\n\x04\x42idi\x12\x1b.trio_driver.tests.rpc.Note\x1a\x1b.trio_driver.tests.rpc.Note(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
+    b'\n\x15tests/rpc/probe.proto\x12\x15trio_driver.tests.rpc"1\n\x04Note\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\r\n\x05\x63ount\x18\x03 \x01(\r2\xa8\x02\n\x05Probe\x12\x41\n\x05Unary\x12\x1b.trio_driver.tests.rpc.Note\x1a\x1b.trio_driver.tests.rpc.Note\x12J\n\x0cServerStream\x12\x1b.trio_driver.tests.rpc.Note\x1a\x1b.trio_driver.tests.rpc.Note0\x01\x12J\n\x0c\x43lientStream\x12\x1b.trio_driver.tests.rpc.Note\x1a\x1b.trio_driver.tests.rpc.Note(\x01\x12\x44\n\x04\x42idi\x12\x1b.trio_driver.tests.rpc.Note\x1a\x1b.trio_driver.tests.rpc.Note(\x01\x30\x01\x62\x06proto3'
+)
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tests.rpc.probe_pb2', _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "tests.rpc.probe_pb2", _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
-  _globals['_NOTE']._serialized_start=48
-  _globals['_NOTE']._serialized_end=97
-  _globals['_PROBE']._serialized_start=100
-  _globals['_PROBE']._serialized_end=396
+    DESCRIPTOR._loaded_options = None
+    _globals["_NOTE"]._serialized_start = 48
+    _globals["_NOTE"]._serialized_end = 97
+    _globals["_PROBE"]._serialized_start = 100
+    _globals["_PROBE"]._serialized_end = 396
 # @@protoc_insertion_point(module_scope)

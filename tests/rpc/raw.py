@@ -10,13 +10,16 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import hpack
-import hyperframe.frame as hf
+import hyperframe.frame
 import trio
 
 from trio_driver.rpc import Server
 
 from .probe import UNARY, Probe
 from .probe_pb2 import Note
+
+hf: Any = hyperframe.frame
+"""Its frames have no types."""
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 WAIT_LIMIT_S = 5

@@ -1,4 +1,4 @@
-"""`Call.reply`, the commit point of StartTask: it returns when the answer is written, or not at all."""
+"""`Call.reply`, the commit point of StartTask: it returns when the answer is written, or not."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import math
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
-import hyperframe.frame as hf
 import pytest
 import trio
 
@@ -15,7 +14,7 @@ from trio_driver.rpc import RpcError, Server, ServerCall, StatusCode
 
 from .probe import Probe, UnaryHandler
 from .probe_pb2 import Note
-from .raw import RawPeer, request_headers, stream_pair
+from .raw import hf, RawPeer, request_headers, stream_pair
 from .streams import Tap
 
 

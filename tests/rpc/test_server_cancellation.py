@@ -20,9 +20,8 @@ async def test_cancelling_a_call_cancels_its_handler(
     grpcio: Peer, socket_path: Path, nursery: trio.Nursery, method: str
 ) -> None:
     watched = Watched()
-    async with serving(socket_path, watched.probe()):
-        async with trio.open_nursery() as calls:
-            for name in ("one", "two"):
+    async with serving(socket_path, watched.probe()), trio.open_nursery() as calls:
+        for name in ("one", "two"):
                 calls.start_soon(
                     lambda name=name: call(grpcio, method, {}, name=name, stay_open=True)
                 )
@@ -74,9 +73,7 @@ async def test_losing_the_connection_cancels_all_its_handlers(
     async with serving(socket_path, watched.probe()) as server:
         async with trio.open_nursery() as calls:
             for number in range(20):
-                calls.start_soon(
-                    lambda number=number: call(grpcio, "Unary", {}, name=str(number))
-                )
+                calls.start_soon(lambda number=number: call(grpcio, "Unary", {}, name=str(number)))
             await watched.wait_running(20)
             grpcio.process.kill()
             await watched.wait_cancelled(20)
@@ -85,9 +82,7 @@ async def test_losing_the_connection_cancels_all_its_handlers(
             calls.cancel_scope.cancel()
 
 
-async def test_a_drain_lets_calls_end_and_refuses_new_ones(
-    grpcio: Peer, socket_path: Path
-) -> None:
+async def test_a_drain_lets_calls_end_and_refuses_new_ones(grpcio: Peer, socket_path: Path) -> None:
     go_on = trio.Event()
     started = trio.Event()
 

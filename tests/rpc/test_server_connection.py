@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
-import hyperframe.frame as hf
 import trio
+
+from trio_driver.rpc import Server
 
 from .probe import BIDI, CLIENT_STREAM, SERVER_STREAM, Probe, Watched
 from .probe_pb2 import Note
-from .raw import message, raw_client, request_headers
+from .raw import RawPeer, hf, message, raw_client, request_headers, stream_pair
 
 MAX_CONCURRENT_STREAMS = 3
 OK, CANCELLED, DEADLINE_EXCEEDED = 0, 1, 4
@@ -109,10 +111,8 @@ async def test_rapid_resets_end_the_connection_and_leave_no_handler() -> None:
         ]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(peer.wait_closed)
-            try:
+            with suppress(trio.BrokenResourceError):
                 await peer.send(b"".join(pairs))
-            except trio.BrokenResourceError:
-                pass
         goaway = peer.frames[-1]
         assert (type(goaway), goaway.error_code) == (hf.GoAwayFrame, ENHANCE_YOUR_CALM)
     assert watched.running.value == 0
@@ -127,10 +127,6 @@ async def test_a_call_that_is_refused_while_draining_was_not_started() -> None:
         started += 1
         await go_on.wait()
         return note
-
-    from trio_driver.rpc import Server  # noqa: PLC0415
-
-    from .raw import RawPeer, stream_pair
 
     ours, theirs = stream_pair()
     server = Server([Probe(unary=wait)])

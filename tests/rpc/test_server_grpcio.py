@@ -191,7 +191,9 @@ async def test_compressed_requests_are_read(
         assert (answer["code"], answer["notes"][0]["size"]) == ("OK", MIB // 2)
         bomb = await call(grpcio, "Unary", {"size": 20 * MIB}, compression=compression)
         assert bomb["code"] == "RESOURCE_EXHAUSTED"
-        both = await call(grpcio, "Bidi", {"text": "a"}, {"size": MIB // 2}, compression=compression)
+        both = await call(
+            grpcio, "Bidi", {"text": "a"}, {"size": MIB // 2}, compression=compression
+        )
         assert (both["code"], len(both["notes"])) == ("OK", 2)
 
 

@@ -7,13 +7,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-import hyperframe.frame as hf
 import pytest
 import trio
 
 from .probe import Probe, Watched, serving
 from .probe_pb2 import Note
-from .raw import PREFACE, RawPeer, message, raw_client, request_headers
+from .raw import hf, message, PREFACE, raw_client, RawPeer, request_headers
 
 INTERNAL, UNIMPLEMENTED, RESOURCE_EXHAUSTED, OK = 13, 12, 8, 0
 NO_ERROR, PROTOCOL_ERROR, FRAME_SIZE_ERROR, REFUSED_STREAM = 0, 1, 6, 7

@@ -15,6 +15,7 @@ Rules:
 - If the test failed, everything is killed and removed instead, and the logs are printed.
 """
 
+import contextlib
 import os
 import shutil
 import sys
@@ -339,7 +340,7 @@ async def _wipe(host: Host) -> None:
     # Shield: a cancelled test must not leave processes to the next one. Ends by: SIGKILL, at the
     # latest after LIMIT_S.
     with trio.move_on_after(LIMIT_S, shield=True):
-        while host.family.kill_all():
-            await trio.sleep(0.01)
+        with contextlib.suppress(AssertionError):
+            await until(lambda: not host.family.kill_all(), "everybody is gone")
         await remove_cgroups(host.run_names())
     shutil.rmtree(host.home, ignore_errors=True)

@@ -142,12 +142,17 @@ async def _open_client(launch: Launch) -> AsyncGenerator[PluginClient]:
         tone = _LEVEL_TONES.get(record.level, Tone.DETAIL)
         launch.report.say("plugin", f"{record.message}{join_fields(record.fields)}", tone=tone)
 
+    address: ReattachConfig | None = None
     try:
         async with open_plugin(launch.command, env=launch.environ, on_log=log) as client:
+            address = client.reattach_config
             yield client
-        _remove_socket(client.reattach_config)
-    except HandshakeError as error:
+    except (HandshakeError, OSError) as error:
+        # Of starting alone: what the block raises comes in an ExceptionGroup.
         raise RunError(f"plugin {launch.command[0]}: {error}") from None
+    finally:
+        if address is not None:
+            _remove_socket(address)
 
 
 def _remove_socket(address: ReattachConfig) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator
-from contextlib import aclosing, nullcontext
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import trio
@@ -112,7 +112,7 @@ class ServerCall:
             argument = await self._receive_only(method.request_type)
         answer = method.function(argument, request=self)
         if method.streams_output:
-            async with aclosing(answer) if hasattr(answer, "aclose") else nullcontext():
+            async with closing(answer):
                 async for message in answer:
                     await self._send(message)
         elif (message := await answer) is not None:
@@ -189,6 +189,12 @@ class Inputs(Generic[M]):
         if payload is None:
             raise StopAsyncIteration
         return parse(self._message_type, payload)
+
+
+def closing(messages: object) -> AbstractAsyncContextManager[object]:
+    """Closes `messages` at the end of the block if it can be closed: an async generator that is not
+    used up would run its `finally` some time later, and nowhere."""
+    return aclosing(cast("Any", messages)) if hasattr(messages, "aclose") else nullcontext()
 
 
 def parse(message_type: type[M], payload: bytes) -> M:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import trio
 from google.protobuf.message import Message
 
-from trio_driver.rpc.call import parse
+from trio_driver.rpc.call import closing, parse
 from trio_driver.rpc.service import StatusCode
 from trio_driver.rpc.status import RpcError
 
@@ -99,6 +99,8 @@ class ClientCall(Generic[Req, Resp]):
     async def exchange(self, messages: AsyncIterable[Req]) -> Resp:
         """Send `messages` until they end or the answer comes; give the answer.
 
+        Closes `messages` if they can be closed, as a generator can.
+
         Raises:
             RpcError: as `receive_only`.
             Exception: whatever `messages` raises.
@@ -108,8 +110,9 @@ class ClientCall(Generic[Req, Resp]):
 
         async def send_all() -> None:
             try:
-                async for message in messages:
-                    await self.send(message)
+                async with closing(messages):
+                    async for message in messages:
+                        await self.send(message)
                 await self.done_sending()
             except Exception as error:
                 # Once the RPC has ended the reader knows better; before, nobody else would end it.

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import socket
 from collections.abc import Iterable, Mapping
 
 import trio
@@ -229,12 +230,14 @@ async def listen_unix(
             f"{os.fsdecode(name)!r} has {len(name)} bytes; a unix socket's path has at most "
             f"{UNIX_PATH_MAX_BYTES}"
         )
-    socket = trio.socket.socket(trio.socket.AF_UNIX)
+    # Not Trio's bind: for a unix socket that is a thread, and executors fork.
+    listener = socket.socket(socket.AF_UNIX)
     try:
-        os.fchmod(socket.fileno(), mode)  # what bind creates takes it from here, less the umask
-        await socket.bind(name)
-        socket.listen(backlog)
+        os.fchmod(listener.fileno(), mode)  # what bind creates takes it from here, less the umask
+        listener.bind(name)
+        listener.listen(backlog)
     except BaseException:
-        socket.close()
+        listener.close()
         raise
-    return trio.SocketListener(socket)
+    await trio.lowlevel.checkpoint()
+    return trio.SocketListener(trio.socket.from_stdlib_socket(listener))
