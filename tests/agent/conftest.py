@@ -21,6 +21,8 @@ from .waiting import eventually
 END_LIMIT_S = 60.0
 """For an agent's graceful end and the end of all that must end with it."""
 
+LOG_NOISE = (" http: ", "client.fingerprint_mgr", "agent.plugin_loader", "allocation updates")
+
 AGENTS = pytest.StashKey[list[Agent]]()
 """The agents of a test, for the report of its failure."""
 
@@ -161,6 +163,10 @@ def pytest_runtest_makereport(
     if report.failed:
         agents = item.stash.get(AGENTS, list[Agent]())
         for agent in (each for each in agents if each.home.exists()):
-            lines = [line for line in agent.log_text().splitlines() if " http: " not in line]
+            lines = [
+                line
+                for line in agent.log_path.read_text().splitlines()
+                if not any(word in line for word in LOG_NOISE)
+            ]
             report.sections.append((f"log of agent {agent.name}", "\n".join(lines[-400:])))
     return report

@@ -81,6 +81,9 @@ class Footprint:
     """The cgroups in which workloads were seen."""
     foreign_cgroups: set[Path] = field(default_factory=lambda: set(all_cgroups()))
     """What was there before the agent."""
+    records_may_stay: bool = False
+    """Whether the agent may have given a task up while no plugin could be told to destroy it: its exit
+    record stays then, for a day."""
 
     def look(self) -> dict[Role, list[Process]]:
         """All processes of this agent now, by role; what is seen is remembered."""
@@ -147,7 +150,12 @@ class Footprint:
     def files_of_tasks(self) -> list[str]:
         """Those of `files` that are neither the plugin's nor the spawner's."""
         ours = ("spawner-", "trio-driver-")
-        return [path for path in self.files() if not path.rpartition("/")[2].startswith(ours)]
+        paths = [path for path in self.files() if not path.rpartition("/")[2].startswith(ours)]
+        if self.records_may_stay:
+            ended = [path.parent for path in self.agent.state_dir.glob("runs/*/exit.json")]
+            words = [part for run in ended for part in (str(run), f"/{run.name.partition('-')[0]}")]
+            paths = [path for path in paths if not any(word in path for word in words)]
+        return paths
 
     def cgroups_left(self, allocation_ids: list[str]) -> list[str]:
         """Cgroups of workloads that were seen, of runs and of allocations, that exist now."""

@@ -186,8 +186,8 @@ class NomadProcess:
                 start_new_session=True,
             )
 
-    async def wait_log(self, text: str) -> None:
-        """Wait until the process has written `text` since its start.
+    async def wait_log(self, text: str, *, count: int = 1) -> None:
+        """Wait until the process has written `text` since its start, `count` times.
 
         Raises:
             AgentEndedError: it ended before.
@@ -196,7 +196,7 @@ class NomadProcess:
 
         async def wait_text() -> None:
             with watched(self.log_path) as changes:
-                while text not in self.log_text():
+                while self.log_text().count(text) < count:
                     await changes.next()
 
         wanted = f"{text!r} in the log of {self.name}"
@@ -206,7 +206,7 @@ class NomadProcess:
         ):
             nursery.start_soon(wait_first, wait_text, nursery.cancel_scope)
             nursery.start_soon(wait_first, self.wait_exited, nursery.cancel_scope)
-        if text not in self.log_text():
+        if self.log_text().count(text) < count:
             raise AgentEndedError(self.log_text())
 
     async def wait_exited(self) -> None:

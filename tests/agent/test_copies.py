@@ -29,8 +29,10 @@ async def test_no_copies_are_left_by_kills_and_restarts(
     running = Counts(plugins=1, spawners=1, executors=TASKS, workloads=TASKS)
     await own_footprint.becomes(running)
 
-    for _ in range(3):
+    for kills in range(1, 4):
         await kill_hard(own_footprint.plugin().pid)
+        # An agent whose plugin dies again before it has answered gives the tasks up.
+        await own_agent.wait_log("task successfully recovered on driver", count=kills * TASKS)
         await own_footprint.becomes(running)
     await own_agent.stop()
     await own_footprint.becomes(Counts(plugins=0, spawners=1, executors=TASKS, workloads=TASKS))

@@ -7,7 +7,7 @@ import trio
 
 from trio_driver._proto import base_grpc, base_pb2, driver_grpc, driver_pb2, hclspec_pb2
 from trio_driver._proto.interfaces import Call
-from trio_driver.goplugin import prepare_process, serve_plugin
+from trio_driver.goplugin import prepare_process_once, serve_plugin
 from trio_driver.rpc import RpcError, StatusCode
 
 STRANGE = os.environ.get("STRANGE", "")
@@ -98,7 +98,7 @@ class Driver(driver_grpc.DriverServicer):
 
 
 async def _serve() -> None:
-    await serve_plugin([Base(), Driver()], process=prepare_process())
+    await serve_plugin([Base(), Driver()], process=prepare_process_once())
 
 
 def main() -> None:

@@ -54,7 +54,8 @@ async def test_a_provisional_executor_and_its_workload_end_with_their_plugin() -
         thaw(task.executor)
         await host.becomes(plugins=0, spawners=0)
         await host.launch()
-        await host.plugin.start(task)  # Nomad sends the same id again
+        host.faults.disarm()
+        await host.start(task)  # Nomad sends the same id again
         assert host.family.counts().executors == 1
 
 
@@ -67,9 +68,10 @@ async def test_the_spawner_kills_a_wedged_provisional_executor_whose_plugin_died
             await task.out.wait_for("ready")
             await host.plugin.kill()
         await host.becomes(plugins=0, spawners=0)
+        host.faults.disarm()
         await host.launch()
-        with pytest.raises(RpcError, match="task not found"):
-            await host.plugin.wait(task)
+        await host.start(task)
+        await host.becomes(executors=1, workloads=FAMILY_SIZE)
 
 
 async def test_a_plugin_killed_between_reply_and_commit_makes_a_lost_task() -> None:
@@ -109,8 +111,8 @@ async def test_the_mark_of_a_commit_is_whole_or_absent_when_the_plugin_is_killed
 
 async def test_a_committed_task_survives_its_plugin_with_exit_code_and_logs() -> None:
     async with open_host() as host:
-        task = host.sh('echo before; read go < "$GO"; echo after; exit 5', env=go(host))
-        handle = await host.plugin.start(task)
+        task = host.sh('echo before; read go < "$GO"; echo after; exit 5', env=host.gate)
+        handle = await host.start(task)
         await task.out.wait_for("before")
         executor, workload = task.executor, task.workload
         await host.plugin.kill()
@@ -118,7 +120,7 @@ async def test_a_committed_task_survives_its_plugin_with_exit_code_and_logs() ->
         await host.launch()
         await host.plugin.recover(handle)
         assert (is_alive(executor), is_alive(workload)) == (True, True)
-        release(host)
+        host.open_gate()
         assert_exited(await host.plugin.wait(task), 5)
         assert await task.out.wait_end() == "before\nafter\n"
 
@@ -126,7 +128,7 @@ async def test_a_committed_task_survives_its_plugin_with_exit_code_and_logs() ->
 async def test_a_task_survives_a_plugin_that_was_asked_to_shut_down() -> None:
     async with open_host() as host:
         task = host.sh(SLEEP)
-        handle = await host.plugin.start(task)
+        handle = await host.start(task)
         workload = task.workload
         await host.shut_down()
         await host.becomes(plugins=0, executors=1, workloads=1)
@@ -138,10 +140,10 @@ async def test_a_task_survives_a_plugin_that_was_asked_to_shut_down() -> None:
 
 async def test_a_task_that_ended_without_a_plugin_tells_its_true_exit_code() -> None:
     async with open_host() as host:
-        task = host.sh('read go < "$GO"; exit 6', env=go(host))
-        handle = await host.plugin.start(task)
+        task = host.sh('read go < "$GO"; exit 6', env=host.gate)
+        handle = await host.start(task)
         await host.plugin.kill()
-        release(host)
+        host.open_gate()
         await host.becomes(plugins=0, spawners=0)
         await host.launch()
         await host.plugin.recover(handle)
@@ -151,7 +153,7 @@ async def test_a_task_that_ended_without_a_plugin_tells_its_true_exit_code() -> 
 async def test_restarts_of_the_plugin_never_make_a_second_spawner() -> None:
     async with open_host() as host:
         task = host.sh(SLEEP)
-        handle = await host.plugin.start(task)
+        handle = await host.start(task)
         spawner = host.spawner
         for _ in range(3):
             await host.plugin.kill()
@@ -159,21 +161,7 @@ async def test_restarts_of_the_plugin_never_make_a_second_spawner() -> None:
             await host.plugin.recover(handle)
             assert host.spawner == spawner
         second = host.task("sleep", "1000", name="other")
-        await host.plugin.start(second)
+        await host.start(second)
         assert host.spawner == spawner
         assert {role for role in host.family.look().values()} == {*Role} - {Role.ZOMBIE}
         await host.becomes(executors=2, workloads=2)
-
-
-def go(host: Host) -> dict[str, str]:
-    """An environment with a FIFO that holds the script until `release`."""
-    import os
-
-    path = host.home / "go"
-    if not path.exists():
-        os.mkfifo(path)
-    return {"GO": str(path)}
-
-
-def release(host: Host) -> None:
-    (host.home / "go").write_text("go\n")

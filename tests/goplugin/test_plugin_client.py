@@ -141,6 +141,18 @@ async def test_an_exception_ends_the_plugin_and_leaves_the_block_as_it_is(
     assert children_of(os.getpid()) == []
 
 
+async def test_a_cancelled_block_ends_the_plugin_politely(
+    sample_command: list[str], environ: dict[str, str]
+) -> None:
+    records: list[LogRecord] = []
+    with trio.CancelScope() as scope:
+        async with open_plugin(sample_command, env=environ, on_log=records.append):
+            scope.cancel()
+            await trio.sleep_forever()
+    assert records[-1].message == "the last words"
+    assert children_of(os.getpid()) == []
+
+
 async def test_an_exception_of_the_log_callback_ends_the_block(
     sample_command: list[str], environ: dict[str, str], execute: Execute
 ) -> None:

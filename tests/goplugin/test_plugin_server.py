@@ -16,7 +16,9 @@ import pytest
 import trio
 from trio_util import AsyncValue
 
+from trio_driver._proto import health_grpc, health_pb2
 from trio_driver.goplugin import (
+    Handshake,
     ReattachConfig,
     ReattachError,
     host_environment,
@@ -26,6 +28,7 @@ from trio_driver.goplugin import (
 from trio_driver.goplugin.listener import remove_stale_sockets
 from trio_driver.goplugin.server import wait_abandoned
 from trio_driver.linux import identify, open_pidfd, set_child_subreaper, wait_pidfd
+from trio_driver.rpc import open_unix_channel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -210,9 +213,20 @@ async def test_a_plugin_behind_a_wrapper_notices_that_its_agent_is_gone(
 async def test_a_plugin_whose_agent_lives_does_not_end_without_connections(
     sample_command: list[str], environ: dict[str, str]
 ) -> None:
-    environ["SAMPLE_IDLE_LIMIT_S"] = "0"
-    async with open_plugin(sample_command, env=environ) as client:
-        await client.ping()
+    environ |= {**host_environment(), "SAMPLE_IDLE_LIMIT_S": "0"}
+    process = await trio.lowlevel.open_process(
+        sample_command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environ
+    )
+    assert process.stdout is not None
+    async with process.stdout as stdout:
+        with trio.fail_after(LIMIT_S):
+            line = b"".join([bytes(chunk) async for chunk in stdout])
+    for _ in range(20):
+        async with open_unix_channel(Handshake.parse(line.decode()).address) as channel:
+            await health_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+    assert process.poll() is None
+    process.terminate()
+    assert await process.wait() == 0
 
 
 async def test_a_plugin_is_abandoned_once_nobody_was_connected_for_the_limit(

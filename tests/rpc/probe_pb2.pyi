@@ -1,3 +1,7 @@
+# Written by protoc from probe.proto; see there. Do not edit.
+# ruff: noqa
+# fmt: off
+# pyright: reportPrivateUsage=false
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from typing import ClassVar as _ClassVar, Optional as _Optional

@@ -12,7 +12,7 @@ from trio_driver.rpc import Channel, RpcError, StatusCode, open_channel
 
 from .probe import BIDI, CLIENT_STREAM, SERVER_STREAM, UNARY
 from .probe_pb2 import Note
-from .raw import hf, message, RawPeer, stream_pair
+from .raw import RawPeer, hf, message, stream_pair
 
 GRPC = [(":status", "200"), ("content-type", "application/grpc")]
 MAX_CONCURRENT_STREAMS, INITIAL_WINDOW = 3, 4

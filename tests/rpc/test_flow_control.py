@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 
 import trio
 
-from trio_driver.rpc import Server, open_channel
+from trio_driver.rpc import ClientCall, Server, open_channel
 
-from .probe import BIDI, CLIENT_STREAM, SERVER_STREAM, UNARY, Probe
+from .probe import BIDI, CLIENT_STREAM, SERVER_STREAM, Probe
 from .probe_pb2 import Note
-from .raw import hf, message, raw_client, RawPeer, request_headers, stream_pair
+from .raw import RawPeer, hf, message, raw_client, request_headers, stream_pair
 
 INITIAL_WINDOW = 4
 MAX_FRAME = 5
@@ -132,8 +132,10 @@ async def test_a_partial_message_is_not_credited_unless_somebody_waits_for_it() 
         await peer.send(*[peer.data(1, bytes(16_000))] * 16)
         await peer.send(hf.PingFrame(0, b"a ping.."))
         frame = await peer.next(
-            lambda f: isinstance(f, hf.PingFrame)
-            or (isinstance(f, hf.WindowUpdateFrame) and f.stream_id == 1)
+            lambda f: (
+                isinstance(f, hf.PingFrame)
+                or (isinstance(f, hf.WindowUpdateFrame) and f.stream_id == 1)
+            )
         )
         assert isinstance(frame, hf.PingFrame)
 
@@ -148,12 +150,12 @@ async def test_a_sender_waits_for_a_reader_over_a_whole_connection() -> None:
         async for note in notes:
             yield Note(count=len(note.data))
 
-    async def send(call: object) -> None:
+    async def send(call: ClientCall[Note, Note]) -> None:
         nonlocal sent
         for _ in range(100):
-            await call.send(Note(data=bytes(64 * KIB)))  # type: ignore[attr-defined]
+            await call.send(Note(data=bytes(64 * KIB)))
             sent += 1
-        await call.done_sending()  # type: ignore[attr-defined]
+        await call.done_sending()
 
     async with trio.open_nursery() as nursery, open_channel(theirs) as channel:
         nursery.start_soon(Server([Probe(bidi=read_late)]).serve_stream, ours)

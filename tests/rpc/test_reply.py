@@ -14,7 +14,7 @@ from trio_driver.rpc import RpcError, Server, ServerCall, StatusCode
 
 from .probe import Probe, UnaryHandler
 from .probe_pb2 import Note
-from .raw import hf, RawPeer, request_headers, stream_pair
+from .raw import RawPeer, hf, request_headers, stream_pair
 from .streams import Tap
 
 

@@ -12,7 +12,7 @@ import trio
 
 from .probe import Probe, Watched, serving
 from .probe_pb2 import Note
-from .raw import hf, message, PREFACE, raw_client, RawPeer, request_headers
+from .raw import PREFACE, RawPeer, hf, message, raw_client, request_headers
 
 INTERNAL, UNIMPLEMENTED, RESOURCE_EXHAUSTED, OK = 13, 12, 8, 0
 NO_ERROR, PROTOCOL_ERROR, FRAME_SIZE_ERROR, REFUSED_STREAM = 0, 1, 6, 7
@@ -242,10 +242,9 @@ async def test_a_long_integer_in_a_header_block_stalls_nobody() -> None:
 
 
 async def test_the_preface_may_come_in_pieces(socket_path: Path) -> None:
-    async with serving(socket_path):
-        async with await trio.open_unix_socket(str(socket_path)) as stream:
-            peer = RawPeer(stream)
-            start = PREFACE + hf.SettingsFrame(0).serialize() + peer.request(1)
-            for byte in start:
-                await stream.send_all(bytes((byte,)))
-            assert await peer.status(1) == OK
+    async with serving(socket_path), await trio.open_unix_socket(str(socket_path)) as stream:
+        peer = RawPeer(stream)
+        start = PREFACE + hf.SettingsFrame(0).serialize() + peer.request(1)
+        for byte in start:
+            await stream.send_all(bytes((byte,)))
+        assert await peer.status(1) == OK

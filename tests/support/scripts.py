@@ -22,7 +22,8 @@ DEAF = "trap '' INT TERM HUP; echo ready; while :; do sleep 1000; done"
 
 
 def leaving_children(code: int, *, escape: bool = False) -> str:
-    """The main process exits with `code`; children in other sessions remain, out of the cgroup if `escape`."""
+    """The main process exits with `code`; children in other sessions remain, out of the cgroup if
+    `escape`."""
     mounts = cgroup.find_mounts()
     roots = [path for path in (mounts.unified, *mounts.v1.values()) if path is not None]
     out = "".join(f"echo 0 > {root}/cgroup.procs; " for root in roots) if escape else ""

@@ -7,6 +7,30 @@ from typing import Any as _Any, ClassVar as _ClassVar, Optional as _Optional, Un
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Request(_message.Message):
+    __slots__ = ("start", "stop", "signal", "stats")
+    START_FIELD_NUMBER: _ClassVar[int]
+    STOP_FIELD_NUMBER: _ClassVar[int]
+    SIGNAL_FIELD_NUMBER: _ClassVar[int]
+    STATS_FIELD_NUMBER: _ClassVar[int]
+    start: StartRequest
+    stop: StopRequest
+    signal: SignalRequest
+    stats: StatsRequest
+    def __init__(self, start: _Optional[_Union[StartRequest, _Mapping[str, _Any]]] = ..., stop: _Optional[_Union[StopRequest, _Mapping[str, _Any]]] = ..., signal: _Optional[_Union[SignalRequest, _Mapping[str, _Any]]] = ..., stats: _Optional[_Union[StatsRequest, _Mapping[str, _Any]]] = ...) -> None: ...
+
+class Answer(_message.Message):
+    __slots__ = ("started", "done", "stats", "refused")
+    STARTED_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    STATS_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    started: Started
+    done: Done
+    stats: _driver_pb2.TaskStats
+    refused: Refused
+    def __init__(self, started: _Optional[_Union[Started, _Mapping[str, _Any]]] = ..., done: _Optional[_Union[Done, _Mapping[str, _Any]]] = ..., stats: _Optional[_Union[_driver_pb2.TaskStats, _Mapping[str, _Any]]] = ..., refused: _Optional[_Union[Refused, _Mapping[str, _Any]]] = ...) -> None: ...
+
 class StartRequest(_message.Message):
     __slots__ = ("task", "msgpack_plugin_config", "compute")
     TASK_FIELD_NUMBER: _ClassVar[int]
@@ -25,14 +49,6 @@ class Compute(_message.Message):
     cores: int
     def __init__(self, total_mhz: _Optional[int] = ..., cores: _Optional[int] = ...) -> None: ...
 
-class StartResponse(_message.Message):
-    __slots__ = ("workload_pid", "started_at_s")
-    WORKLOAD_PID_FIELD_NUMBER: _ClassVar[int]
-    STARTED_AT_S_FIELD_NUMBER: _ClassVar[int]
-    workload_pid: int
-    started_at_s: float
-    def __init__(self, workload_pid: _Optional[int] = ..., started_at_s: _Optional[float] = ...) -> None: ...
-
 class StopRequest(_message.Message):
     __slots__ = ("signum", "grace_s")
     SIGNUM_FIELD_NUMBER: _ClassVar[int]
@@ -41,19 +57,11 @@ class StopRequest(_message.Message):
     grace_s: float
     def __init__(self, signum: _Optional[int] = ..., grace_s: _Optional[float] = ...) -> None: ...
 
-class StopResponse(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
-
 class SignalRequest(_message.Message):
     __slots__ = ("signum",)
     SIGNUM_FIELD_NUMBER: _ClassVar[int]
     signum: int
     def __init__(self, signum: _Optional[int] = ...) -> None: ...
-
-class SignalResponse(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
 
 class StatsRequest(_message.Message):
     __slots__ = ("interval_s",)
@@ -61,8 +69,22 @@ class StatsRequest(_message.Message):
     interval_s: float
     def __init__(self, interval_s: _Optional[float] = ...) -> None: ...
 
-class StatsResponse(_message.Message):
-    __slots__ = ("stats",)
-    STATS_FIELD_NUMBER: _ClassVar[int]
-    stats: _driver_pb2.TaskStats
-    def __init__(self, stats: _Optional[_Union[_driver_pb2.TaskStats, _Mapping[str, _Any]]] = ...) -> None: ...
+class Started(_message.Message):
+    __slots__ = ("workload_pid", "started_at_s")
+    WORKLOAD_PID_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_S_FIELD_NUMBER: _ClassVar[int]
+    workload_pid: int
+    started_at_s: float
+    def __init__(self, workload_pid: _Optional[int] = ..., started_at_s: _Optional[float] = ...) -> None: ...
+
+class Done(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Refused(_message.Message):
+    __slots__ = ("message", "recoverable")
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    RECOVERABLE_FIELD_NUMBER: _ClassVar[int]
+    message: str
+    recoverable: bool
+    def __init__(self, message: _Optional[str] = ..., recoverable: _Optional[bool] = ...) -> None: ...

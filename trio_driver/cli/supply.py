@@ -3,6 +3,7 @@
 Must not know: tasks.
 """
 
+import enum
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -17,12 +18,19 @@ MAX_CRASHES = 5
 """A plugin that has died this often in one run will not get better. An agent never gives up."""
 
 
+class _Absent(enum.Enum):
+    """Why there is no driver."""
+
+    STARTING = "starting"
+    OVER = "over"
+
+
 class Supply:
     """Where those who need the driver get it."""
 
     def __init__(self, launch: Launch) -> None:
         self._launch = launch
-        self._current = AsyncValue[Driver | None](None)
+        self._current = AsyncValue[Driver | _Absent](_Absent.STARTING)
         self._done = trio.Event()
 
     async def driver(self, *, other_than: Driver | None = None) -> Driver:
@@ -30,14 +38,19 @@ class Supply:
 
         Args:
             other_than: an instance that is known to be dead.
+
+        Raises:
+            RunError: there will be none any more.
         """
 
-        def is_wanted(driver: Driver | None) -> bool:
-            return driver is not None and driver is not other_than
+        def is_answer(value: Driver | _Absent) -> bool:
+            return value is not _Absent.STARTING and value is not other_than
 
-        found = await self._current.wait_value(is_wanted)
-        assert found is not None
-        return found
+        match await self._current.wait_value(is_answer):
+            case Driver() as driver:
+                return driver
+            case _:
+                raise RunError("plugin: is gone")
 
     async def keep(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run the plugin until `end`, again when it dies; started once it takes tasks.
@@ -45,18 +58,21 @@ class Supply:
         Raises:
             RunError: it cannot be started, or has died `MAX_CRASHES` times.
         """
-        for crashes in range(MAX_CRASHES):
-            async with open_driver(self._launch) as driver:
-                self._current.value = driver
-                if not crashes:
-                    task_status.started()
-                await wait_any(driver.wait_lost, self._done.wait)
-                self._current.value = None
-            if self._done.is_set():
-                return
-            pid = driver.client.process.pid
-            self._launch.report.say("plugin", f"{pid} died; starting another", tone=Tone.WARN)
-        raise RunError(f"plugin: died {MAX_CRASHES} times")
+        try:
+            for crashes in range(MAX_CRASHES):
+                if crashes:
+                    self._launch.report.say("plugin", "died; starts again", tone=Tone.WARN)
+                async with open_driver(self._launch) as driver:
+                    self._current.value = driver
+                    if not crashes:
+                        task_status.started()
+                    await wait_any(driver.wait_lost, self._done.wait)
+                    self._current.value = _Absent.STARTING
+                if self._done.is_set():
+                    return
+            raise RunError(f"plugin: died {MAX_CRASHES} times")
+        finally:
+            self._current.value = _Absent.OVER
 
     def end(self) -> None:
         """Let `keep` shut the plugin down and return."""

@@ -200,11 +200,13 @@ class TaskRun:
     async def _destroy(self, task_id: str) -> None:
         """DestroyTask, as for an agent with little interest in the answer."""
         request = driver_pb2.DestroyTaskRequest(task_id=task_id, force=True)
-        driver = await self.supply.driver()
         try:
+            driver = await self.supply.driver()
             await driver.stub.DestroyTask(request)
         except RpcError as error:
             self._say(f"DestroyTask: {_words(error)}", Tone.WARN)
+        except RunError as error:
+            self._say(f"may be left: {error}", Tone.BAD)
 
     @asynccontextmanager
     async def _open_logs(self, driver: Driver) -> AsyncGenerator[None]:

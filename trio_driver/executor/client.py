@@ -18,40 +18,53 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from trio_driver._proto import executor_pb2
-from trio_driver._proto.executor_grpc import ExecutorStub
-from trio_driver.executor.edge import executor_answers
+from trio_driver._proto import driver_pb2, executor_pb2
+from trio_driver.executor.frames import FrameError, receive_message, send_message
 from trio_driver.linux import signal_pidfd
-from trio_driver.rpc import open_channel, open_unix_channel
+from trio_driver.model import DriverError, ExecutorLostError
 from trio_driver.spawner import SpawnedExecutor, Spawner, SpawnRequest
-from trio_driver.state import KILL_LIMIT_S, CommitRecord, Run, StateDirectory, destroy_run, kill_run
+from trio_driver.state import (
+    KILL_LIMIT_S,
+    CommitRecord,
+    Run,
+    StateDirectory,
+    destroy_run,
+    kill_run,
+)
 
 REQUEST_LIMIT_S = 2.0
 """What an executor may take to answer anything but Start. One that is slower is stopped or wedged; no request
 needs its consent."""
 
 
+class ExecutorRefusedError(DriverError):
+    """The executor's answer is no; the text is its own."""
+
+    def __init__(self, refused: executor_pb2.Refused) -> None:
+        super().__init__(refused.message)
+        self.recoverable = refused.recoverable
+
+
 class OpenExecutor:
     """A provisional executor, see `open_executor`."""
 
-    def __init__(self, run: Run, spawned: SpawnedExecutor, stub: ExecutorStub) -> None:
+    def __init__(self, run: Run, spawned: SpawnedExecutor, stream: trio.abc.Stream) -> None:
         self.run = run
         self.process = spawned.process
         self.is_committed = False
         self.started: CommitRecord | None = None
         """What has been started; None before."""
-        self._stub = stub
+        self._stream = stream
 
     async def start(self, request: executor_pb2.StartRequest) -> None:
         """Start the task.
 
         Raises:
-            RpcError: the executor's refusal, which names the failing step.
-            ExecutorLostError: it ended meanwhile.
+            ExecutorRefusedError: it did not start; the text names the failing step.
+            ExecutorLostError: the executor ended meanwhile.
         """
-        with executor_answers("start the task"):
-            response = await self._stub.Start(request)
-        self.started = CommitRecord(response.workload_pid, response.started_at_s)
+        answer = await _ask(self._stream, executor_pb2.Request(start=request), "start the task")
+        self.started = CommitRecord(answer.started.workload_pid, answer.started.started_at_s)
 
     def commit(self) -> None:
         """From here on Nomad owns the run, and the block's end does not end it. Never blocks.
@@ -81,18 +94,15 @@ async def open_executor(
         task_id=request.task_id, alloc_id=request.alloc_id, task_name=request.task_name
     )
     ours, theirs = socket.socketpair()
-    stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
-    async with stream:
+    async with trio.SocketStream(trio.socket.from_stdlib_socket(ours)) as stream:
         with theirs:
             spawned = await spawner.spawn(request, theirs)
-        executor: OpenExecutor | None = None
+        executor = OpenExecutor(run, spawned, stream)
         try:
-            async with open_channel(stream) as channel:
-                executor = OpenExecutor(run, spawned, ExecutorStub(channel))
-                yield executor
+            yield executor
         finally:
             try:
-                if executor is None or not executor.is_committed:
+                if not executor.is_committed:
                     await _end(state, run, spawned.pidfd)
             finally:
                 os.close(spawned.pidfd)
@@ -109,13 +119,56 @@ async def _end(state: StateDirectory, run: Run, pidfd: int) -> None:
         await destroy_run(state, run)
 
 
-@asynccontextmanager
-async def open_executor_stub(run: Run) -> AsyncGenerator[ExecutorStub]:
-    """Connect to the executor of a run that lives, for the length of the block.
+async def ask_executor(run: Run, request: executor_pb2.Request, what: str) -> None:
+    """Ask the executor of a run that lives for something that is answered at once.
+
+    Args:
+        what: what it is asked to do, for the error's text, as in "stop the task".
 
     Raises:
-        ExecutorLostError: nobody listens, or the executor does not answer.
+        ExecutorRefusedError: its answer is no.
+        ExecutorLostError: nobody listens, or it did not answer within `REQUEST_LIMIT_S`.
+
+    If cancelled, it may have been done.
     """
-    with executor_answers("answer"):
-        async with open_unix_channel(run.socket_path) as channel:
-            yield ExecutorStub(channel)
+    try:
+        with trio.fail_after(REQUEST_LIMIT_S):
+            async with await trio.open_unix_socket(os.fspath(run.socket_path)) as stream:
+                await _ask(stream, request, what)
+    except trio.TooSlowError as error:
+        raise ExecutorLostError(
+            f"the executor did not {what} within {REQUEST_LIMIT_S:g} s"
+        ) from error
+    except OSError as error:
+        raise ExecutorLostError(f"the executor did not {what}: {error.strerror}") from error
+
+
+async def follow_stats(run: Run, *, interval_s: float) -> AsyncGenerator[driver_pb2.TaskStats]:
+    """Statistics that the executor takes from its processes, until the task ends or we are cancelled.
+
+    Raises:
+        ExecutorLostError: nobody listens.
+    """
+    request = executor_pb2.Request(stats=executor_pb2.StatsRequest(interval_s=interval_s))
+    try:
+        async with await trio.open_unix_socket(os.fspath(run.socket_path)) as stream:
+            await send_message(stream, request)
+            while (answer := await receive_message(stream, executor_pb2.Answer)) is not None:
+                yield answer.stats
+    except (OSError, FrameError, trio.BrokenResourceError) as error:
+        raise ExecutorLostError(f"the executor gives no statistics: {error}") from error
+
+
+async def _ask(
+    stream: trio.abc.Stream, request: executor_pb2.Request, what: str
+) -> executor_pb2.Answer:
+    try:
+        await send_message(stream, request)
+        answer = await receive_message(stream, executor_pb2.Answer)
+    except (FrameError, trio.BrokenResourceError) as error:
+        raise ExecutorLostError(f"the executor did not {what}: {error or 'it ended'}") from error
+    if answer is None:
+        raise ExecutorLostError(f"the executor did not {what}: it ended")
+    if answer.HasField("refused"):
+        raise ExecutorRefusedError(answer.refused)
+    return answer

@@ -55,9 +55,15 @@ class ContainmentPlan:
     kill_path: Path | None = None
     own_paths: tuple[Path, ...] = ()
     joined_paths: tuple[Path, ...] = ()
+    """v1 cgroups that the workload joins."""
     limits: tuple[tuple[Path, str], ...] = ()
     memory_path: Path | None = None
     """The cgroup whose out-of-memory kills are the task's."""
+
+    @property
+    def born_in(self) -> Path | None:
+        """The v2 cgroup that the workload is born in, if there is one."""
+        return self.kill_path if self.tier in (Tier.CGROUP_V2, Tier.HYBRID) else None
 
     def record(self) -> ContainmentRecord:
         """What must be known to end the run without us."""
@@ -115,7 +121,6 @@ def _plan_v2(
         tier=Tier.CGROUP_V2,
         kill_path=own,
         own_paths=(own,),
-        joined_paths=(own,),
         limits=tuple(_v2_limits(limited, spec.resources)),
         memory_path=limited,
     )
@@ -134,7 +139,7 @@ def _plan_hybrid(
         tier=Tier.HYBRID,
         kill_path=own,
         own_paths=(own, *made),
-        joined_paths=(own, *joined),
+        joined_paths=tuple(joined),
         limits=tuple(_v1_limits(limited, spec.resources)),
         memory_path=limited.get("memory"),
     )

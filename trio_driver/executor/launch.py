@@ -23,6 +23,7 @@ from trio_driver.linux import (
     Credentials,
     cgroup,
     close_all_except,
+    fork_into,
     set_no_new_privs,
     set_parent_death_signal,
 )
@@ -48,7 +49,10 @@ class LaunchPlan:
     stdin: int
     stdout: int
     stderr: int
-    cgroups: Sequence[Path]
+    born_in: Path | None
+    """A v2 cgroup; None where there is none."""
+    joined: Sequence[Path]
+    """v1 cgroups."""
     credentials: Credentials | None
     limits: ProcessLimits
     oom_score_adj: int = 0
@@ -75,9 +79,9 @@ def fork_child(plan: LaunchPlan) -> ForkedChild:
     # A signal that arrived in the child before its dispositions are reset would wake the parent's loop.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
-        pid = os.fork()
+        pid, is_born_in = _fork(plan.born_in)
         if pid == 0:
-            _become_workload(plan, executor_pid, child_end)
+            _become_workload(plan, executor_pid, child_end, is_born_in=is_born_in)
     except OSError as error:
         os.close(report)
         raise LaunchError.from_errno("fork", "", error.errno or 0) from error
@@ -85,6 +89,21 @@ def fork_child(plan: LaunchPlan) -> ForkedChild:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(child_end)
     return ForkedChild(pid, report)
+
+
+def _fork(cgroup_path: Path | None) -> tuple[int, bool]:
+    """Fork a child into the v2 cgroup if the kernel can; the pid as of fork(2), and whether it is there."""
+    if cgroup_path is None:
+        return os.fork(), False
+    cgroup_fd = os.open(cgroup_path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return fork_into(cgroup_fd), True
+    except OSError as error:
+        if error.errno == errno.EAGAIN:  # a limit, which another way of forking would meet too
+            raise
+    finally:
+        os.close(cgroup_fd)
+    return os.fork(), False
 
 
 def read_report(child: ForkedChild) -> LaunchError | None:
@@ -104,8 +123,11 @@ class _StepError(Exception):
         self.report = "\0".join((step, value, str(number))).encode("utf-8", "replace")
 
 
-def _become_workload(plan: LaunchPlan, executor_pid: int, report: int) -> NoReturn:
+def _become_workload(
+    plan: LaunchPlan, executor_pid: int, report: int, *, is_born_in: bool
+) -> NoReturn:
     try:
+        _join_cgroups(plan, is_born_in=is_born_in)
         _follow(plan, executor_pid, report)
     except _StepError as error:
         os.write(report, error.report)
@@ -116,10 +138,16 @@ def _become_workload(plan: LaunchPlan, executor_pid: int, report: int) -> NoRetu
         os._exit(CHILD_FAILED)
 
 
-def _follow(plan: LaunchPlan, executor_pid: int, report: int) -> None:
-    for path in plan.cgroups:
+def _join_cgroups(plan: LaunchPlan, *, is_born_in: bool) -> None:
+    if plan.born_in is not None and not is_born_in:
+        with _Step("cgroup", str(plan.born_in)):
+            cgroup.join(plan.born_in)
+    for path in plan.joined:
         with _Step("cgroup", str(path)):
-            cgroup.join(path)
+            cgroup.join_thread(path)
+
+
+def _follow(plan: LaunchPlan, executor_pid: int, report: int) -> None:
     _reset_signals()
     with _Step("setsid", ""):
         os.setsid()

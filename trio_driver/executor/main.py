@@ -15,22 +15,21 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import trio
-from trio_util import wait_any
+from trio_util import AsyncValue, wait_any
 
 from trio_driver._proto import executor_pb2
-from trio_driver._proto.executor_grpc import ExecutorServicer
-from trio_driver._proto.interfaces import Call
 from trio_driver.executor.children import Children
 from trio_driver.executor.containment import ContainmentPlan, host_plan
-from trio_driver.executor.edge import rpc_error_of
+from trio_driver.executor.frames import receive_message, send_message
 from trio_driver.executor.service import ExecutorService
 from trio_driver.executor.task_run import TaskBody, TaskRun
 from trio_driver.linux import ProcessId, boot_id, identify, set_child_subreaper, set_name
-from trio_driver.model import Compute, FenceHeldError, TaskSpec, task_spec
-from trio_driver.rpc import Server, listen_unix
+from trio_driver.model import Compute, TaskSpec, task_spec
+from trio_driver.rpc import listen_unix
 from trio_driver.spawner import SpawnRequest
 from trio_driver.state import ExecutorRecord, ExitRecord, Fence, Run, StateDirectory, fence_owner
 
@@ -45,7 +44,7 @@ RECORD_LOOK_S = 5.0
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """By default the last two would end the executor without its run."""
 
-DRAIN_LIMIT_S = 2.0
+LAST_ANSWERS_LIMIT_S = 2.0
 """How long the last answers may take to be written before the executor leaves."""
 
 
@@ -107,21 +106,13 @@ def _record_of_this_process(request: SpawnRequest, plugin: ProcessId) -> Executo
     )
 
 
-class _Refusal(ExecutorServicer):
-    """Served when this process must not start anything."""
-
-    def __init__(self, error: FenceHeldError) -> None:
-        self._error = error
-
-    async def Start(self, input_message: executor_pb2.StartRequest, request: Call) -> None:
-        raise rpc_error_of(self._error)
-
-
 async def _refuse(control: socket.socket, reason: str) -> None:
-    """Answer Start with `reason`, until the plugin closes the connection."""
-    stream = trio.SocketStream(trio.socket.from_stdlib_socket(control))
-    with trio.move_on_after(DRAIN_LIMIT_S):
-        await Server([_Refusal(FenceHeldError(reason))]).serve_stream(stream)
+    """Refuse what the plugin asks; it closes the connection then."""
+    answer = executor_pb2.Answer(refused=executor_pb2.Refused(message=reason, recoverable=True))
+    with trio.move_on_after(LAST_ANSWERS_LIMIT_S):
+        async with trio.SocketStream(trio.socket.from_stdlib_socket(control)) as stream:
+            await receive_message(stream, executor_pb2.Request)
+            await send_message(stream, answer)
 
 
 class Executor:
@@ -145,28 +136,28 @@ class Executor:
         self._unwanted = trio.Event()
         """Set when the run must end without having been asked to by Stop."""
         self._unwanted_reason = ""
+        self._answering = AsyncValue(0)
+        """Requests that are being answered."""
 
     async def main(self, control: socket.socket, write_exit: WriteExit) -> bool:
         """Serve the run until it has ended; whether it never started, and so leaves no trace."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self._children.reap_until_cancelled)
-            listening = trio.Event()
             make_task_run = partial(self._make_task_run, write_exit)
-            service = ExecutorService(self._body, nursery, make_task_run, listening)
-            server = Server([service])
-            nursery.start_soon(self._serve_plugin, server, control)
+            service = ExecutorService(self._body, nursery, make_task_run)
+            nursery.start_soon(self._serve_plugin, service, control)
             nursery.start_soon(self._obey_signals)
             await wait_any(service.start_requested.wait, self._unwanted.wait)
             if (task_run := service.task_run) is not None:
                 # Not earlier: it is done while the workload is on its way to exec.
-                nursery.start_soon(self._listen, server, listening)
+                nursery.start_soon(self._listen, service)
                 nursery.start_soon(self._end_when_unwanted, task_run)
                 nursery.start_soon(self._watch_record)
                 await task_run.live(self._body)
-            server.drain()
-            await self._drained(server)
+            with trio.move_on_after(LAST_ANSWERS_LIMIT_S):
+                await self._answering.wait_value(0)
             nursery.cancel_scope.cancel()
-        return task_run is None or task_run.start_error is not None
+        return task_run is None or not task_run.started.is_set()
 
     def _make_task_run(self, write_exit: WriteExit, message: executor_pb2.StartRequest) -> TaskRun:
         return TaskRun(
@@ -181,17 +172,31 @@ class Executor:
             plan_containment=self._plan_containment,
         )
 
-    async def _serve_plugin(self, server: Server, control: socket.socket) -> None:
-        """Serve the connection that opened us; its end is ours unless the run was committed."""
-        await server.serve_stream(trio.SocketStream(trio.socket.from_stdlib_socket(control)))
+    async def _serve_plugin(self, service: ExecutorService, control: socket.socket) -> None:
+        """Serve the connection that opened us; its end is the run's unless that was committed."""
+        async with trio.SocketStream(trio.socket.from_stdlib_socket(control)) as stream:
+            await self._answer(service, stream)
+            with suppress(trio.BrokenResourceError):
+                await stream.receive_some(1)
         if not self._run.is_committed():
             self._end("its plugin went away before the task was handed to Nomad")
 
-    async def _listen(self, server: Server, listening: trio.Event) -> None:
+    async def _listen(self, service: ExecutorService) -> None:
         """Let others reach the run: plugins that did not open it."""
         listener = await listen_unix(self._run.socket_path)
-        listening.set()
-        await server.serve_listener(listener)
+        service.listening.set()
+        await trio.serve_listeners(partial(self._answer_and_close, service), [listener])
+
+    async def _answer_and_close(self, service: ExecutorService, stream: trio.SocketStream) -> None:
+        async with stream:
+            await self._answer(service, stream)
+
+    async def _answer(self, service: ExecutorService, stream: trio.SocketStream) -> None:
+        self._answering.value += 1
+        try:
+            await service.serve(stream)
+        finally:
+            self._answering.value -= 1
 
     async def _obey_signals(self) -> None:
         with trio.open_signal_receiver(*ENDING_SIGNALS) as signals:
@@ -213,7 +218,3 @@ class Executor:
         await self._unwanted.wait()
         task_run.kill_nowait()
         task_run.end(self._unwanted_reason)
-
-    async def _drained(self, server: Server) -> None:
-        with trio.move_on_after(DRAIN_LIMIT_S):
-            await server.connections.wait_value(0)

@@ -18,13 +18,12 @@ from pathlib import Path
 import trio
 
 from trio_driver._proto import driver_pb2, executor_pb2
-from trio_driver._proto.executor_grpc import ExecutorStub
 from trio_driver.executor.containment import ContainmentPlan, host_plan
+from trio_driver.executor.frames import receive_message, send_message
 from trio_driver.executor.main import Executor, WriteExit
 from trio_driver.executor.task_run import TaskBody, TaskRun
 from trio_driver.linux import identify
 from trio_driver.model import TaskExit, TaskSpec
-from trio_driver.rpc import open_channel
 from trio_driver.spawner import ProcessLimits, SpawnRequest
 from trio_driver.state import Tier, open_state_directory
 
@@ -101,9 +100,9 @@ async def _play(
     with trio.fail_after(LIMIT_S):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(executor.main, theirs, write_exit)
-            async with open_channel(stream) as channel:
-                task = driver_pb2.TaskConfig(
-                    id="rehearsal", name="rehearsal", alloc_dir="/", env={"A": "B"}
-                )
+            async with stream:
+                task = driver_pb2.TaskConfig(id="rehearsal", name="rehearsal", env={"A": "B"})
                 task.resources.allocated_resources.memory.memory_mb = 1
-                await ExecutorStub(channel).Start(executor_pb2.StartRequest(task=task))
+                request = executor_pb2.StartRequest(task=task)
+                await send_message(stream, executor_pb2.Request(start=request))
+                await receive_message(stream, executor_pb2.Answer)

@@ -1,31 +1,34 @@
-"""What the plugin may ask of the executor, as RPCs.
+"""What a plugin may ask of the executor: one request a connection.
 
 Rules:
 - Start answers when the task has started or has failed to; Stop and Signal answer when they are under way. How the
   task ended is never asked here: the exit record tells, and the end of the process that it may be read.
+- Whatever comes on a connection ends that connection at most.
 """
 
+import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
+from contextlib import aclosing
 
 import trio
 from trio_util import wait_any
 
 from trio_driver._proto import executor_pb2
-from trio_driver._proto.executor_grpc import ExecutorServicer
-from trio_driver._proto.interfaces import Call
-from trio_driver.executor.edge import driver_errors_as_status
+from trio_driver.executor.frames import FrameError, receive_message, send_message
 from trio_driver.executor.stats import sample_processes
 from trio_driver.executor.stop import Stopper
 from trio_driver.executor.task_run import TaskBody, TaskRun
 from trio_driver.model import DriverError
+
+LOGGER = logging.getLogger("trio_driver.executor")
 
 
 class NotStartedError(DriverError):
     """The executor has not been asked to start its task yet, or was asked twice."""
 
 
-class ExecutorService(ExecutorServicer):
+class ExecutorService:
     """Serves one run."""
 
     def __init__(
@@ -33,58 +36,74 @@ class ExecutorService(ExecutorServicer):
         body: TaskBody,
         nursery: trio.Nursery,
         make_task_run: Callable[[executor_pb2.StartRequest], TaskRun],
-        listening: trio.Event,
     ) -> None:
-        """`listening` is set when others can reach the executor: before, no start is told."""
         self.task_run: TaskRun | None = None
         self.start_requested = trio.Event()
+        self.listening = trio.Event()
+        """Set when others can reach the executor: no start is told before."""
         self._body = body
         self._nursery = nursery
         self._make_task_run = make_task_run
-        self._listening = listening
         self._stopper: Stopper | None = None
 
-    async def Start(
-        self, input_message: executor_pb2.StartRequest, request: Call
-    ) -> executor_pb2.StartResponse:
-        with driver_errors_as_status():
-            if self.task_run is not None:
-                raise NotStartedError("this executor has started its task already")
-            self.task_run = task_run = self._make_task_run(input_message)
-            self._stopper = Stopper(task_run, self._body, self._nursery)
-            self.start_requested.set()
-            await wait_any(task_run.started.wait, task_run.ended.wait)
-            if task_run.start_error is not None:
-                raise task_run.start_error
-            await self._listening.wait()
-            return executor_pb2.StartResponse(
+    async def serve(self, stream: trio.abc.Stream) -> None:
+        """Answer the request that comes on `stream`."""
+        try:
+            request = await receive_message(stream, executor_pb2.Request)
+            if request is not None:
+                await self._answer(request, stream)
+        except FrameError as error:
+            LOGGER.warning("a connection is closed: %s", error)
+        except trio.BrokenResourceError:
+            LOGGER.debug("who asked went away")
+
+    async def _answer(self, request: executor_pb2.Request, stream: trio.abc.Stream) -> None:
+        try:
+            match request.WhichOneof("kind"):
+                case "start":
+                    answer = await self._start(request.start)
+                case "stop":
+                    answer = self._stop(request.stop)
+                case "signal":
+                    self._body.signal(self._running(), request.signal.signum)
+                    answer = executor_pb2.Answer(done=executor_pb2.Done())
+                case "stats":
+                    return await self._stats(request.stats, stream)
+                case _:
+                    raise FrameError("a request of a later version")
+        except DriverError as error:
+            refused = executor_pb2.Refused(message=str(error), recoverable=error.recoverable)
+            answer = executor_pb2.Answer(refused=refused)
+        await send_message(stream, answer)
+
+    async def _start(self, request: executor_pb2.StartRequest) -> executor_pb2.Answer:
+        if self.task_run is not None:
+            raise NotStartedError("this executor has started its task already")
+        self.task_run = task_run = self._make_task_run(request)
+        self._stopper = Stopper(task_run, self._body, self._nursery)
+        self.start_requested.set()
+        await wait_any(task_run.started.wait, task_run.ended.wait)
+        if task_run.start_error is not None:
+            raise task_run.start_error
+        await self.listening.wait()
+        return executor_pb2.Answer(
+            started=executor_pb2.Started(
                 workload_pid=task_run.main.pid if task_run.main else 0,
                 started_at_s=task_run.started_at_s or time.time(),
             )
+        )
 
-    async def Stop(
-        self, input_message: executor_pb2.StopRequest, request: Call
-    ) -> executor_pb2.StopResponse:
-        with driver_errors_as_status():
-            self._running()
-            assert self._stopper is not None
-            self._stopper.stop(signum=input_message.signum, grace_s=input_message.grace_s)
-        return executor_pb2.StopResponse()
+    def _stop(self, request: executor_pb2.StopRequest) -> executor_pb2.Answer:
+        self._running()
+        assert self._stopper is not None, "a run has its stopper"
+        self._stopper.stop(signum=request.signum, grace_s=request.grace_s)
+        return executor_pb2.Answer(done=executor_pb2.Done())
 
-    async def Signal(
-        self, input_message: executor_pb2.SignalRequest, request: Call
-    ) -> executor_pb2.SignalResponse:
-        with driver_errors_as_status():
-            self._body.signal(self._running(), input_message.signum)
-        return executor_pb2.SignalResponse()
-
-    async def Stats(
-        self, input_message: executor_pb2.StatsRequest, request: Call
-    ) -> AsyncIterator[executor_pb2.StatsResponse]:
-        with driver_errors_as_status():
-            task_run = self._running()
-        async for stats in sample_processes(task_run, interval_s=input_message.interval_s):
-            yield executor_pb2.StatsResponse(stats=stats)
+    async def _stats(self, request: executor_pb2.StatsRequest, stream: trio.abc.Stream) -> None:
+        samples = sample_processes(self._running(), interval_s=request.interval_s)
+        async with aclosing(samples):
+            async for stats in samples:
+                await send_message(stream, executor_pb2.Answer(stats=stats))
 
     def _running(self) -> TaskRun:
         if self.task_run is None:

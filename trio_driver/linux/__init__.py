@@ -12,6 +12,7 @@ Use the names below, or a module as a whole: `from trio_driver.linux import Proc
 from __future__ import annotations
 
 from trio_driver.linux import cgroup, fds, files, locks, prctl, process, signals, user
+from trio_driver.linux.clone import fork_into
 from trio_driver.linux.fds import (
     NotAFifoError,
     close_all_except,
@@ -69,6 +70,7 @@ __all__ = [
     "fd_count",
     "fds",
     "files",
+    "fork_into",
     "has_ended",
     "identify",
     "is_alive",

@@ -23,7 +23,15 @@ from trio_driver.linux.cgroup_kill import (
     thaw,
 )
 from trio_driver.linux.cgroup_mounts import Mounts, find_mounts, of
-from trio_driver.linux.cgroup_tree import is_populated, join, make, procs, remove_tree, walk
+from trio_driver.linux.cgroup_tree import (
+    is_populated,
+    join,
+    join_thread,
+    make,
+    procs,
+    remove_tree,
+    walk,
+)
 from trio_driver.linux.cgroup_watch import PopulatedWatch, watch
 
 __all__ = [
@@ -35,6 +43,7 @@ __all__ = [
     "freeze",
     "is_populated",
     "join",
+    "join_thread",
     "keyed",
     "kill",
     "kill_each",

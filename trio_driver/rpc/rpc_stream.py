@@ -79,7 +79,7 @@ class RpcStream:
         """The next message; None after the last one.
 
         Raises:
-            RpcError: the input ended with an error, or a compressed message is malformed or too long.
+            RpcError: the input ended with an error, or a compressed message cannot be read.
         """
         await self._checkpoint()
         while not self._inbox:

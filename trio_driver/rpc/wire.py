@@ -24,7 +24,7 @@ overridden.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import h2.events
 import h2.exceptions
@@ -271,7 +271,7 @@ class Wire:
             case _:  # PRIORITY and unknown kinds mean nothing to us
                 return
         for event in self._feed(frame.raw):
-            if handler := self.h2_handlers.get(cast("type", type(event))):
+            if handler := self.h2_handlers.get(event.__class__):
                 handler(event, happened)
 
     def _feed(self, raw: bytes) -> list[Any]:

@@ -10,9 +10,9 @@ from trio_driver import hcl
 from trio_driver._proto import base_pb2
 from trio_driver._proto.base_grpc import BasePluginServicer
 from trio_driver._proto.interfaces import Call
-from trio_driver.executor import driver_errors_as_status
 from trio_driver.model import Compute, ConfigInvalidError
 from trio_driver.sdk.driver import AnyDriver, config_types
+from trio_driver.sdk.edge import driver_errors_as_status
 
 API_VERSION = "v0.1.0"
 """The only one there is (nomad-protocol.md §2.2)."""

@@ -14,7 +14,6 @@ from trio_driver import hcl
 from trio_driver._proto import driver_pb2
 from trio_driver._proto.driver_grpc import DriverServicer
 from trio_driver._proto.interfaces import Call
-from trio_driver.executor import driver_errors_as_status
 from trio_driver.model import (
     exit_result,
     timestamp_of,
@@ -22,6 +21,7 @@ from trio_driver.model import (
 )
 from trio_driver.rpc import RpcError, StatusCode
 from trio_driver.sdk.driver import AnyDriver, config_types
+from trio_driver.sdk.edge import driver_errors_as_status
 from trio_driver.sdk.fingerprint import fingerprints
 from trio_driver.sdk.plugin import Plugin
 from trio_driver.sdk.stats import task_stats

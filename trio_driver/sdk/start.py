@@ -77,7 +77,7 @@ class TaskStarter:
         Raises:
             ConfigInvalidError: an option of the job is not accepted.
             FenceHeldError: an earlier executor of the task does not end.
-            RpcError: a step of the launch failed; it names the step and the value.
+            ExecutorRefusedError: a step of the launch failed; it names the step and the value.
 
         If cancelled, nothing of the task is left.
         """

@@ -8,13 +8,14 @@ Rules:
 import contextlib
 import time
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
 import trio
 
-from trio_driver._proto import driver_pb2, executor_pb2
-from trio_driver.executor import ProcessSampler, open_executor_stub
+from trio_driver._proto import driver_pb2
+from trio_driver.executor import ProcessSampler, follow_stats
 from trio_driver.linux import cgroup
 from trio_driver.model import Compute, timestamp_of
 from trio_driver.sdk.tasks import KnownTask
@@ -32,11 +33,10 @@ async def task_stats(
     """One sample at once, then one every `interval_s` seconds, until the task has ended or we are cancelled."""
     containment = task.record.containment
     if containment is None or not containment.kill_path:
-        async with open_executor_stub(task.run) as stub:
-            request = executor_pb2.StatsRequest(interval_s=interval_s)
-            async with stub.Stats(request) as responses:
-                async for response in responses:
-                    yield response.stats
+        samples = follow_stats(task.run, interval_s=interval_s)
+        async with aclosing(samples):
+            async for stats in samples:
+                yield stats
         return
     sampler = CgroupSampler(Path(containment.kill_path), Path(containment.memory_path), compute)
     while not task.ended.is_set():

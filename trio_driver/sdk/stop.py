@@ -12,7 +12,7 @@ import signal
 import trio
 
 from trio_driver._proto import executor_pb2
-from trio_driver.executor import REQUEST_LIMIT_S, executor_answers, open_executor_stub
+from trio_driver.executor import ask_executor
 from trio_driver.linux import UnknownSignalError, signum_of
 from trio_driver.model import ConfigInvalidError, DriverError, ExecutorLostError
 from trio_driver.sdk.tasks import KnownTask, NotRunningError, Tasks
@@ -63,11 +63,8 @@ async def stop_task(tasks: Tasks, task_id: str, *, grace_s: float, signal_name: 
 
 
 async def _ask_to_stop(task: KnownTask, signum: int, grace_s: float) -> None:
-    with executor_answers("stop the task"):
-        async with open_executor_stub(task.run) as stub:
-            await stub.Stop(
-                executor_pb2.StopRequest(signum=signum, grace_s=grace_s), deadline_s=REQUEST_LIMIT_S
-            )
+    stop = executor_pb2.StopRequest(signum=signum, grace_s=grace_s)
+    await ask_executor(task.run, executor_pb2.Request(stop=stop), "stop the task")
 
 
 async def _end_without_consent(task: KnownTask, reason: str) -> None:
@@ -105,9 +102,8 @@ async def signal_task(tasks: Tasks, task_id: str, signal_name: str) -> None:
     task = await tasks.get(task_id)
     if task.ended.is_set():
         raise NotRunningError(f"task {task_id!r} has ended")
-    with executor_answers("deliver the signal"):
-        async with open_executor_stub(task.run) as stub:
-            await stub.Signal(executor_pb2.SignalRequest(signum=signum), deadline_s=REQUEST_LIMIT_S)
+    request = executor_pb2.Request(signal=executor_pb2.SignalRequest(signum=signum))
+    await ask_executor(task.run, request, "deliver the signal")
 
 
 async def destroy_task(state: StateDirectory, tasks: Tasks, task_id: str, *, force: bool) -> None:

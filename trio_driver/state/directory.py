@@ -30,9 +30,9 @@ from pathlib import Path
 
 from trio_driver.linux import boot_id, is_alive, reserve_record, write_atomic, write_once
 from trio_driver.state.records import (
+    MAX_EVENTS_BYTES,
     MAX_EXIT_BYTES,
     MAX_RECORD_BYTES,
-    MAX_EVENTS_BYTES,
     CommitRecord,
     EventRecord,
     ExecutorRecord,

@@ -1,4 +1,4 @@
-"""Where an error of ours becomes a status of an RPC: the one place, for executor and plugin alike.
+"""Where an error of ours becomes a status of an RPC: the one place, at the plugin.
 
 Rules (nomad-protocol.md §5):
 - Retryability travels as a `RecoverableError` detail; the code is for people. UNAVAILABLE and CANCELLED are never
@@ -9,7 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from trio_driver._proto import recoverable_error_pb2
-from trio_driver.model import ConfigInvalidError, DriverError, ExecutorLostError, TaskNotFoundError
+from trio_driver.model import ConfigInvalidError, DriverError, TaskNotFoundError
 from trio_driver.rpc import RpcError, StatusCode
 
 RECOVERABLE_ERROR_URL = (
@@ -39,16 +39,3 @@ def driver_errors_as_status() -> Generator[None]:
         yield
     except DriverError as error:
         raise rpc_error_of(error) from error
-
-
-@contextmanager
-def executor_answers(what: str) -> Generator[None]:
-    """Around a request to an executor: its own refusals pass, a dead connection is `ExecutorLostError`."""
-    try:
-        yield
-    except RpcError as error:
-        if error.code in (StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED):
-            raise ExecutorLostError(f"the executor did not {what}: {error.message}") from error
-        raise
-    except OSError as error:
-        raise ExecutorLostError(f"the executor did not {what}: {error.strerror}") from error
