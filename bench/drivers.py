@@ -55,7 +55,9 @@ class Workbench:
 
 
 @contextmanager
-def open_workbench(raw_exec: str | None, *, plugin_file: Path | None = None) -> Generator[Workbench]:
+def open_workbench(
+    raw_exec: str | None, *, plugin_file: Path | None = None
+) -> Generator[Workbench]:
     """Prepare the host; everything is removed afterwards.
 
     Args:
@@ -90,7 +92,9 @@ def console_script(directory: Path) -> Path:
 def plugin_script(path: Path, call: str) -> Path:
     """An executable file that runs `call` with this interpreter and this source tree."""
     project = Path(__file__).resolve().parents[1]
-    path.write_text(f"#!{sys.executable}\nimport sys\n\nsys.path.insert(0, {str(project)!r})\n{call}\n")
+    path.write_text(
+        f"#!{sys.executable}\nimport sys\n\nsys.path.insert(0, {str(project)!r})\n{call}\n"
+    )
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
     return path
 

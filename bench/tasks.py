@@ -1,6 +1,6 @@
 """How long an executor and each call of a task's life take.
 
-    python -m bench.tasks [--raw-exec PATH] [--runs N]
+python -m bench.tasks [--raw-exec PATH] [--runs N]
 """
 
 import argparse
@@ -133,9 +133,7 @@ async def go_executor_starts(candidate: Candidate, runs: int) -> list[float]:
 
 async def task_lives(bench: Workbench, runs: int) -> dict[str, Times]:
     """Two tasks a turn with each driver: one is stopped, one ends by itself."""
-    times: dict[str, Times] = {
-        candidate.name: defaultdict(list) for candidate in bench.candidates
-    }
+    times: dict[str, Times] = {candidate.name: defaultdict(list) for candidate in bench.candidates}
     async with AsyncExitStack() as stack:
         drivers: list[tuple[str, Driver]] = []
         for candidate in bench.candidates:

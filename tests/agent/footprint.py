@@ -82,8 +82,8 @@ class Footprint:
     foreign_cgroups: set[Path] = field(default_factory=lambda: set(all_cgroups()))
     """What was there before the agent."""
     records_may_stay: bool = False
-    """Whether the agent may have given a task up while no plugin could be told to destroy it: its exit
-    record stays then, for a day."""
+    """Whether the agent may have given a task up while no plugin could be told to destroy it: its
+    exit record stays then, for a day."""
 
     def look(self) -> dict[Role, list[Process]]:
         """All processes of this agent now, by role; what is seen is remembered."""

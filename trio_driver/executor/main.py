@@ -216,5 +216,4 @@ class Executor:
 
     async def _end_when_unwanted(self, task_run: TaskRun) -> None:
         await self._unwanted.wait()
-        task_run.kill_nowait()
-        task_run.end(self._unwanted_reason)
+        task_run.lose(self._unwanted_reason)

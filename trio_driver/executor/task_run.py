@@ -100,6 +100,7 @@ class TaskRun:
         self._scope = trio.CancelScope()
         self._ending = trio.Event()
         self._end_reason = ""
+        self._is_lost = False
 
     @property
     def main(self) -> Workload | None:
@@ -112,6 +113,13 @@ class TaskRun:
             self._end_reason = reason
             self._ending.set()
             self._scope.cancel()
+
+    def lose(self, reason: str) -> None:
+        """End the run now, without anybody having asked for it: whatever its processes say, it is lost for `reason`."""
+        if not self._ending.is_set():
+            self._is_lost = True
+            self.end(reason)
+            self.kill_nowait()
 
     def tell(self, message: str, annotations: Mapping[str, str]) -> None:
         """Tell the operator something: a line in `nomad alloc status`."""
@@ -156,7 +164,7 @@ class TaskRun:
             except Exception as error:
                 LOGGER.exception("run() of task %s failed", self.spec.id)
                 task_exit = self._fail(DriverError(f"the driver's run() failed: {error!r}"))
-        return task_exit or self._exit_of_main()
+        return self._exit_of_main() if task_exit is None or self._is_lost else task_exit
 
     def _fail(self, error: DriverError) -> TaskExit:
         if not self.started.is_set():
@@ -165,7 +173,7 @@ class TaskRun:
 
     def _exit_of_main(self) -> TaskExit:
         """The end of a task whose `run` was cancelled before it could tell."""
-        if self.main is not None and self.main.task_exit is not None:
+        if not self._is_lost and self.main is not None and self.main.task_exit is not None:
             return self.main.task_exit
         return Lost(self._end_reason)
 

@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager, contextmanager
 import trio
 from trio_util import AsyncValue
 
-from trio_driver.linux import boot_id, open_pidfd, wait_pidfd
+from trio_driver.linux import boot_id, is_alive, open_pidfd, wait_pidfd
 from trio_driver.model import DriverError, Lost, TaskEvent, TaskNotFoundError, describe_exit
 from trio_driver.state import (
     LOST_REASON,
@@ -32,12 +32,16 @@ from trio_driver.state import (
     StateDirectory,
     StuckError,
     end_run,
+    read_executor_or_none,
 )
 
 LOGGER = logging.getLogger("trio_driver.sdk")
 
 EVENTS_LOOK_S = 2.0
 """Between two looks at what executors tell: one failing rename(2) a task."""
+
+ABANDONED_REASON = "its plugin died before the task was handed to Nomad"
+"""Of a run that Nomad may know all the same: the answer to StartTask is written before the run is committed."""
 
 STUCK_RETRY_S = 10.0
 """Between two attempts to end what outlived SIGKILL."""
@@ -124,11 +128,27 @@ class Tasks:
     async def find(self, task_id: str) -> KnownTask | None:
         """The task with this id, looked for on disk if it was not asked for before.
 
-        Waits only for a hand-over of this very task: Nomad may have the answer to StartTask before we know that it does.
+        Waits only for a hand-over of this very task (Nomad may have the answer to StartTask before we know that it does) and
+        for the end of one that its plugin abandoned.
+
+        Raises:
+            RecordError: a record of the task cannot be believed.
+            StuckError: processes of an abandoned run outlive SIGKILL.
         """
         while (done := self._handing_over.get(task_id)) is not None:
             await done.wait()
+        if task_id not in self._known:
+            await self._end_abandoned(task_id)
         return self.find_nowait(task_id)
+
+    async def _end_abandoned(self, task_id: str) -> None:
+        """End a run whose plugin died before it was committed: its executor may not have come to it yet."""
+        run = self._state.find(task_id)
+        if run is None or run.is_committed():
+            return
+        record = read_executor_or_none(run)
+        if record is not None and run.read_exit() is None and not is_alive(record.plugin):
+            await end_run(run, reason=ABANDONED_REASON)
 
     def find_nowait(self, task_id: str) -> KnownTask | None:
         """As `find`, for a task that is not being handed over."""

@@ -31,7 +31,7 @@ from trio_driver.spawner.messages import (
     decode,
     encode,
 )
-from trio_driver.spawner.zygote import READY, socket_path_of
+from trio_driver.spawner.zygote import READY, log_path_of, socket_path_of
 from trio_driver.state import StateDirectory
 
 LOGGER = logging.getLogger("trio_driver.spawner")
@@ -244,7 +244,7 @@ class Spawner:
 
     @property
     def _log_path(self) -> str:
-        return str(self._state.path / f"spawner-{self._build}.log")
+        return str(log_path_of(self._state, self._build))
 
 
 def _open_private(path: str, flags: int) -> int:

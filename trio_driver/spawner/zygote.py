@@ -68,6 +68,10 @@ def lock_path_of(state: StateDirectory, build: str) -> Path:
     return state.path / f"spawner-{build}.lock"
 
 
+def log_path_of(state: StateDirectory, build: str) -> Path:
+    return state.path / f"spawner-{build}.log"
+
+
 def run_spawner(
     state: StateDirectory,
     build: str,
@@ -102,6 +106,7 @@ def run_spawner(
         gc.freeze()
         _Zygote(state, listener, run_executor).serve()
         path.unlink(missing_ok=True)
+    log_path_of(state, build).unlink(missing_ok=True)  # ended as it should: nobody will read it
     lock_path.unlink(missing_ok=True)
     leave_home(home)
 
