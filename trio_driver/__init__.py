@@ -12,8 +12,10 @@
 
 The names below are the author's surface; README.md says how to install a driver, NOTES.md how it works.
 
-Importing this package has one effect, and only in a process that a Nomad agent started as a plugin: what the process prints
-from then on goes to the agent's log. An agent takes the first line on stdout for the handshake (H2), so that a `print` at
+Importing this package has one effect, and only in a process that a Nomad agent started as a plugin: what the
+process prints
+from then on goes to the agent's log. An agent takes the first line on stdout for the handshake (H2), so that a
+`print` at
 the top of a driver's file would end the plugin otherwise.
 """
 
@@ -73,7 +75,8 @@ _HOMES = {
     "Workload": "executor",
     "main": "sdk",
 }
-"""Where the names live that `model` does not hold. They are imported when they are asked for: each package is usable alone."""
+"""Where the names live that `model` does not hold. They are imported when they are asked for: each package is
+usable alone."""
 
 
 def __getattr__(name: str) -> object:

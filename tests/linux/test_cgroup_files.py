@@ -16,6 +16,8 @@ from .conftest import SLEEPER, StartChild, wait_until
 
 HOG = """
 import os, sys
+
+pytestmark = pytest.mark.cgroup
 sys.stdin.readline()
 if (child := os.fork()) == 0:
     bytearray(200 * 1024 * 1024)

@@ -24,6 +24,8 @@ from .conftest import (
     wait_until,
 )
 
+pytestmark = pytest.mark.cgroup
+
 DAEMONS = """
 os.read(0, 1)
 for _ in range(3):

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from trio_driver.linux import cgroup
 
+pytestmark = pytest.mark.cgroup
+
 HYBRID = """\
 23 1 254:0 / / rw,relatime - ext4 /dev/vda rw
 31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755

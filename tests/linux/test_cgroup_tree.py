@@ -20,6 +20,8 @@ from .conftest import (
     wait_until,
 )
 
+pytestmark = pytest.mark.cgroup
+
 
 def make_chain(top: Path, depth: int, name: str = "d", *, pid: int | None = None) -> None:
     """Make `depth` cgroups, each in the one before, and put `pid` into the last."""

@@ -13,6 +13,8 @@ from trio_driver.linux import cgroup, cgroup_watch, fd_count
 
 from .conftest import LIMIT_S, SLEEPER, StartChild, join, wait_until
 
+pytestmark = pytest.mark.cgroup
+
 
 async def test_the_wait_ends_when_the_last_one_has_ended(
     cgroup_dir: Path, start_child: StartChild

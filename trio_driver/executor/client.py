@@ -1,6 +1,7 @@
 """The plugin's side of an executor: one that is being opened, and one that Nomad owns.
 
-    async with open_executor(spawner, state, request) as executor:   # left by an exception: executor and workload are gone
+    async with open_executor(spawner, state, request) as executor:   # left by an exception: executor and
+    workload are gone
         await executor.start(start_request)                          # done, or an error that names the step
         await call.reply(...)                                        # written to the agent, or left by the exception
         executor.commit()                                            # the one way out alive

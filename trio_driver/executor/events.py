@@ -2,7 +2,8 @@
 
 Rules:
 - Nothing waits for the plugin, and nothing is lost while there is none.
-- A task cannot make it grow without bound: the file has a limit, and a log pipe is reported once for each time that it is
+- A task cannot make it grow without bound: the file has a limit, and a log pipe is reported once for each time
+  that it is
   stuck for `STUCK_AFTER_S`.
 """
 

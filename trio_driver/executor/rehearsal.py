@@ -1,6 +1,7 @@
 """What a spawner does once, so that its forks need not do it first: the whole life of an executor, with an empty task.
 
-The first call of anything costs several times the second: decoders are built, message classes made, code specialised; in a
+The first call of anything costs several times the second: decoders are built, message classes made, code
+specialised; in a
 fork, each of these also copies the pages that it touches. Rehearsed before the first fork, it is paid once and shared.
 
 Rules:

@@ -59,22 +59,26 @@ class ExecutorService:
 
     async def _answer(self, request: executor_pb2.Request, stream: trio.abc.Stream) -> None:
         try:
-            match request.WhichOneof("kind"):
-                case "start":
-                    answer = await self._start(request.start)
-                case "stop":
-                    answer = self._stop(request.stop)
-                case "signal":
-                    self._body.signal(self._running(), request.signal.signum)
-                    answer = executor_pb2.Answer(done=executor_pb2.Done())
-                case "stats":
-                    return await self._stats(request.stats, stream)
-                case _:
-                    raise FrameError("a request of a later version")
+            if request.WhichOneof("kind") == "stats":
+                await self._stats(request.stats, stream)
+                return
+            answer = await self._answer_once(request)
         except DriverError as error:
             refused = executor_pb2.Refused(message=str(error), recoverable=error.recoverable)
             answer = executor_pb2.Answer(refused=refused)
         await send_message(stream, answer)
+
+    async def _answer_once(self, request: executor_pb2.Request) -> executor_pb2.Answer:
+        match request.WhichOneof("kind"):
+            case "start":
+                return await self._start(request.start)
+            case "stop":
+                return self._stop(request.stop)
+            case "signal":
+                self._body.signal(self._running(), request.signal.signum)
+                return executor_pb2.Answer(done=executor_pb2.Done())
+            case _:
+                raise FrameError("a request of a later version")
 
     async def _start(self, request: executor_pb2.StartRequest) -> executor_pb2.Answer:
         if self.task_run is not None:

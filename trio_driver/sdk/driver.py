@@ -79,7 +79,8 @@ class Driver(Generic[PluginConfigT, TaskConfigT]):
         yield Fingerprint(health=Health.HEALTHY, description="Healthy")
 
     async def stop(self, task: Task[TaskConfigT], signum: int) -> None:
-        """Ask the task to end; everything is killed when the grace time is over. By default: signal the main process."""
+        """Ask the task to end; everything is killed when the grace time is over. By default: signal the main
+        process."""
         if task.main is None:
             task.end()
         else:

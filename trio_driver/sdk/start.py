@@ -1,6 +1,7 @@
 """Starting a task: from Nomad's StartTask to a running workload that Nomad owns.
 
-Read `TaskStarter.start_task` top down. What may fail without anything having been made comes first; then everything that
+Read `TaskStarter.start_task` top down. What may fail without anything having been made comes first; then
+everything that
 exists is inside one block, and the block is left alive in one way only.
 
 Rules:
@@ -43,7 +44,8 @@ FENCE_PAUSE_S = 0.002
 
 
 class DriverState(msgspec.Struct, frozen=True):
-    """What Nomad keeps for us in the handle. Records are found by task id; this tells people and later versions where."""
+    """What Nomad keeps for us in the handle. Records are found by task id; this tells people and later
+    versions where."""
 
     state_dir: str
     run: str

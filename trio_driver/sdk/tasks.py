@@ -128,7 +128,8 @@ class Tasks:
     async def find(self, task_id: str) -> KnownTask | None:
         """The task with this id, looked for on disk if it was not asked for before.
 
-        Waits only for a hand-over of this very task (Nomad may have the answer to StartTask before we know that it does) and
+        Waits only for a hand-over of this very task (Nomad may have the answer to StartTask before we know
+        that it does) and
         for the end of one that its plugin abandoned.
 
         Raises:

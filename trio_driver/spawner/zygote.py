@@ -46,7 +46,8 @@ from trio_driver.state import Fence, StateDirectory
 LOGGER = logging.getLogger("trio_driver.spawner")
 
 RunExecutor = Callable[[StateDirectory, SpawnRequest, ProcessId, int], None]
-"""What a fork does: run the executor of the request, for the plugin, with its control socket. Injected, for it is above us."""
+"""What a fork does: run the executor of the request, for the plugin, with its control socket. Injected, for it
+is above us."""
 
 FIRST_CONNECTION_S = 10.0
 """How long a new spawner waits for the plugin that started it."""

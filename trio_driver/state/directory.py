@@ -346,6 +346,7 @@ def open_state_directory(path: Path) -> StateDirectory:
         )
     if stat.S_IMODE(status.st_mode) & 0o077:
         raise StateDirectoryError(
-            f'state_dir "{path}" has mode {stat.S_IMODE(status.st_mode):04o}; it must be 0700: chmod it, or set another state_dir'
+            f'state_dir "{path}" has mode {stat.S_IMODE(status.st_mode):04o}; it must be 0700: '
+            "chmod it, or set another state_dir"
         )
     return StateDirectory(path)

@@ -1,6 +1,7 @@
 """The fence: at most one live executor of a (allocation, task), held by a lock and not by a scan.
 
-POSIX record locks and no others: they end with their owner, a fork does not inherit them, and the kernel names the owner.
+POSIX record locks and no others: they end with their owner, a fork does not inherit them, and the kernel names
+the owner.
 Not chosen: flock and open-file-description locks, which stay held by any child that keeps the descriptor.
 
 Rules:

@@ -38,7 +38,8 @@ KILL_LIMIT_S = 5.0
 core or waits for a disk takes seconds."""
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.0005, 0.05
-"""Pauses between passes, doubled each time: no descriptor tells that a cgroup and a stranger's process are both gone."""
+"""Pauses between passes, doubled each time: no descriptor tells that a cgroup and a stranger's process are
+both gone."""
 
 
 LOST_REASON = "the executor ended without telling how the task did"
