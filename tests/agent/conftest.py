@@ -148,7 +148,7 @@ async def end_agent(footprint: Footprint) -> None:
             await footprint.agent.stop()
         if IS_OURS:
             await footprint.becomes(Counts(plugins=0, spawners=0, executors=0, workloads=0))
-            left = [path for path in footprint.files() if not path.endswith(".log")]
+            left = [path for path in footprint.files_at_end() if not path.endswith(".log")]
             assert left == [], f"left after the agent's graceful end: {left}"
     finally:
         footprint.wipe()

@@ -147,15 +147,19 @@ class Footprint:
         kept |= set((self.agent.home / "tmp").glob("plugin*"))  # sockets of Nomad's log collectors
         return sorted(str(path) for path in paths if path not in kept)
 
+    def files_at_end(self) -> list[str]:
+        """Those of `files` that nobody is to find when the agent has ended well."""
+        if not self.records_may_stay:
+            return self.files()
+        ended = [path.parent for path in self.agent.state_dir.glob("runs/*/exit.json")]
+        kept = [part for run in ended for part in (str(run), f"/{run.name.partition('-')[0]}")]
+        return [path for path in self.files() if not any(part in path for part in kept)]
+
     def files_of_tasks(self) -> list[str]:
         """Those of `files` that are neither the plugin's nor the spawner's."""
         ours = ("spawner-", "trio-driver-")
-        paths = [path for path in self.files() if not path.rpartition("/")[2].startswith(ours)]
-        if self.records_may_stay:
-            ended = [path.parent for path in self.agent.state_dir.glob("runs/*/exit.json")]
-            words = [part for run in ended for part in (str(run), f"/{run.name.partition('-')[0]}")]
-            paths = [path for path in paths if not any(word in path for word in words)]
-        return paths
+        paths = self.files_at_end()
+        return [path for path in paths if not path.rpartition("/")[2].startswith(ours)]
 
     def cgroups_left(self, allocation_ids: list[str]) -> list[str]:
         """Cgroups of workloads that were seen, of runs and of allocations, that exist now."""

@@ -134,6 +134,11 @@ class Job:
         )
         return [Allocation(self.agent, state.id) for state in states]
 
+    async def running(self) -> int:
+        """How many of the job's allocations run, as far as Nomad knows."""
+        states = await self.agent.api.get(f"/job/{self.id}/allocations", list[AllocationState])
+        return sum(state.client_status == "running" for state in states)
+
     async def allocation(self) -> Allocation:
         """The only allocation."""
         (allocation,) = await self.allocations()

@@ -17,7 +17,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -193,20 +193,28 @@ class NomadProcess:
             AgentEndedError: it ended before.
             AssertionError: it has not within LIMIT_S.
         """
+        await self.wait_log_lines(lambda lines: sum(text in line for line in lines) >= count, text)
+
+    async def wait_log_lines(
+        self, condition: Callable[[list[str]], bool], wanted: str = "a condition"
+    ) -> None:
+        """Wait until `condition` holds for the lines written since the start. Raises as `wait_log`."""
+
+        def holds() -> bool:
+            return condition(self.log_text().splitlines())
 
         async def wait_text() -> None:
             with watched(self.log_path) as changes:
-                while self.log_text().count(text) < count:
+                while not holds():
                     await changes.next()
 
-        wanted = f"{text!r} in the log of {self.name}"
         async with (
-            within(LIMIT_S, wanted, lambda: self.log_text()[-2000:]),
+            within(LIMIT_S, f"{wanted!r} in the log of {self.name}", lambda: "less"),
             trio.open_nursery() as nursery,
         ):
             nursery.start_soon(wait_first, wait_text, nursery.cancel_scope)
             nursery.start_soon(wait_first, self.wait_exited, nursery.cancel_scope)
-        if self.log_text().count(text) < count:
+        if not holds():
             raise AgentEndedError(self.log_text())
 
     async def wait_exited(self) -> None:

@@ -60,11 +60,11 @@ async def test_the_next_plugin_sweeps_what_a_triple_failure_left() -> None:
         handle = await host.start(task)
         await task.out.wait_for("ready")
         await host.becomes(executors=1, workloads=FAMILY_SIZE)
-        everybody = [host.plugin.process, host.spawner, task.executor]
-        for process in everybody:
+        for process in (host.plugin.process, host.spawner, task.executor):
             send(process, signal.SIGSTOP)
-        await kill(*everybody)
-        await host.plugin.client.wait_exited()
+        await host.kill_spawner(is_replaced=False)
+        await kill(task.executor)
+        await host.plugin.kill()
         assert host.family.counts().workloads == FAMILY_SIZE - 1, "all but the main process"
         await host.launch()
         await host.becomes(spawners=0)

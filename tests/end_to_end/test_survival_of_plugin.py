@@ -163,5 +163,5 @@ async def test_restarts_of_the_plugin_never_make_a_second_spawner() -> None:
         second = host.task("sleep", "1000", name="other")
         await host.start(second)
         assert host.spawner == spawner
-        assert {role for role in host.family.look().values()} == {*Role} - {Role.ZOMBIE}
+        assert set(host.family.look().values()) == {*Role} - {Role.ZOMBIE}
         await host.becomes(executors=2, workloads=2)

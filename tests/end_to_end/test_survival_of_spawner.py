@@ -7,9 +7,10 @@ import pytest
 import trio
 
 from tests.support.exits import assert_exited, assert_lost
-from tests.support.family import Role, freeze, gone, kill, send, thaw
+from tests.support.family import freeze, gone, kill, send, thaw
 from tests.support.faults import Fault
 from tests.support.host import FAULTY, SCRIPTED, Host, open_host
+from tests.support.leaks import files_below
 from tests.support.scripts import FAMILY, FAMILY_SIZE, SLEEP
 from tests.support.task import Task
 from tests.support.tier import HostKind
@@ -20,21 +21,12 @@ from trio_driver.rpc import RpcError
 pytestmark = pytest.mark.cgroup
 
 
-async def killed_spawner_is_replaced(host: Host) -> None:
-    """Kill the spawner; another one comes without being asked for."""
-    dead = host.spawner
-    await kill(dead)
-    await until(
-        lambda: [p for p in host.family.all_of(Role.SPAWNER) if p != dead], "another spawner"
-    )
-
-
 async def test_a_killed_spawner_is_replaced_at_once_while_tasks_run() -> None:
     async with open_host() as host:
         task = host.sh('echo ready; read go < "$GO"; exit 2', env=host.gate)
         await host.start(task)
         executor, workload = task.executor, task.workload
-        await killed_spawner_is_replaced(host)
+        await host.kill_spawner(is_replaced=True)
         assert (is_alive(executor), is_alive(workload)) == (True, True)
         host.open_gate()
         assert_exited(await host.plugin.wait(task), 2)
@@ -45,7 +37,7 @@ async def test_no_spawner_is_started_while_no_task_runs() -> None:
         first = host.sh("exit 0")
         await host.start(first)
         await host.plugin.wait(first)
-        await kill(host.spawner)
+        await host.kill_spawner(is_replaced=False)
         await host.becomes(spawners=0)
         await host.plugin.destroy(first)
         assert host.family.counts().spawners == 0
@@ -60,8 +52,7 @@ async def test_the_next_spawner_ends_what_executors_of_the_dead_one_leave() -> N
         task = host.sh(FAMILY)
         handle = await host.start(task)
         await task.out.wait_for("ready")
-        await killed_spawner_is_replaced(host)
-        await until(lambda: len(list(host.state_dir.glob("spawner-*.socket"))) == 1, "it listens")
+        await host.kill_spawner(is_replaced=True)
         await host.plugin.kill()
         assert is_alive(task.executor)
         await kill(task.executor)
@@ -75,7 +66,8 @@ async def test_plugin_and_spawner_killed_together_leave_a_running_task_to_the_ne
     async with open_host() as host:
         task = host.sh('echo ready; read go < "$GO"; exit 9', env=host.gate)
         handle = await host.start(task)
-        send(host.spawner, signal.SIGKILL)
+        send(host.plugin.process, signal.SIGSTOP)
+        await host.kill_spawner(is_replaced=False)
         await host.plugin.kill()
         await host.becomes(plugins=0, spawners=0, executors=1, workloads=1)
         await host.launch()
@@ -91,11 +83,10 @@ async def test_spawner_and_executor_killed_together_leave_no_workload() -> None:
         await host.start(task)
         await task.out.wait_for("ready")
         await host.becomes(executors=1, workloads=FAMILY_SIZE)
-        spawner = host.spawner
-        send(spawner, signal.SIGKILL)
+        send(task.executor, signal.SIGSTOP)
+        await host.kill_spawner(is_replaced=False)
         send(task.executor, signal.SIGKILL)
         assert_lost(await host.plugin.wait(task))
-        await gone(spawner)
         assert host.family.counts().workloads == 0
 
 
@@ -104,7 +95,8 @@ async def test_without_root_and_cgroup_main_at_least_ends_with_spawner_and_execu
         task = host.sh(SLEEP)
         await host.start(task)
         main = task.workload
-        send(host.spawner, signal.SIGKILL)
+        send(task.executor, signal.SIGSTOP)
+        await host.kill_spawner(is_replaced=False)
         await kill(task.executor)
         await gone(main)
         assert_lost(await host.plugin.wait(task))
@@ -116,7 +108,7 @@ async def test_a_provisional_executor_ends_when_plugin_and_spawner_die_together(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(start_in_vain, host, task)
             await until(lambda: task.run.read_executor() is not None, "the executor has begun")
-            send(host.spawner, signal.SIGKILL)
+            await host.kill_spawner(is_replaced=False)
             await host.plugin.kill()
         await host.becomes(plugins=0, spawners=0)
 
@@ -180,3 +172,15 @@ async def test_a_spawner_killed_at_the_fork_is_replaced_and_the_task_starts_once
         await host.start(task)
         await host.plugin.wait(warm)
         await host.becomes(executors=1, workloads=1)
+
+
+async def test_files_of_a_killed_spawner_are_removed_by_the_next_plugin() -> None:
+    async with open_host() as host:
+        await host.start(host.sh("exit 0"))
+        await host.kill_spawner(is_replaced=False)
+        await host.plugin.kill()
+        assert host.spawner_files <= set(files_below(host.state_dir))
+        await host.launch()
+        await until(
+            lambda: not host.spawner_files & set(files_below(host.state_dir)), "they are removed"
+        )

@@ -85,10 +85,8 @@ class Client:
             "compression": getattr(grpc.Compression, compression) if compression else None,
         }
         argument = self.feed(name, notes, stay_open) if streams_in else note_of(notes[0])
-        if streams_out:
-            running = callable_(argument, **options)
-        else:
-            running = callable_.future(argument, **options)
+        start = callable_ if streams_out else callable_.future
+        running = start(argument, **options)
         self.calls[name] = running
         received: list[Note] = []
         try:

@@ -159,13 +159,13 @@ async def test_a_sender_waits_for_a_reader_over_a_whole_connection() -> None:
 
     async with trio.open_nursery() as nursery, open_channel(theirs) as channel:
         nursery.start_soon(Server([Probe(bidi=read_late)]).serve_stream, ours)
-        async with channel.stream_stream(BIDI, Note) as call:
-            nursery.start_soon(send, call)
+        async with channel.stream_stream(BIDI, Note) as call, trio.open_nursery() as senders:
+            senders.start_soon(send, call)
             await trio.testing.wait_all_tasks_blocked(0.05)
             assert sent * 64 * KIB < MIB
             read_on.set()
             assert [note.count async for note in call] == [64 * KIB] * 100
-        assert sent == 100
+    assert sent == 100
 
 
 async def test_windows_that_shrink_while_data_is_sent_are_kept() -> None:

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 import trio
@@ -14,7 +15,7 @@ from trio_driver.rpc import RpcError, Server, ServerCall, StatusCode
 
 from .probe import Probe, UnaryHandler
 from .probe_pb2 import Note
-from .raw import RawPeer, hf, request_headers, stream_pair
+from .raw import RawPeer, hf, stream_pair
 from .streams import Tap
 
 
@@ -25,6 +26,7 @@ class Committing:
         self.outcome = ""
         self.is_over = trio.Event()
         self.cancel_scope = trio.CancelScope()
+        self.on_called: Callable[[], None] = lambda: None
         self.on_replied: Callable[[], None] = lambda: None
 
     async def wait_over(self) -> None:
@@ -32,6 +34,7 @@ class Committing:
             await self.is_over.wait()
 
     async def start_task(self, _note: Note, request: ServerCall) -> None:
+        self.on_called()
         try:
             with self.cancel_scope:
                 await request.reply(Note(text="handle"))
@@ -222,12 +225,10 @@ async def test_whenever_it_is_cancelled_committed_means_that_the_client_has_the_
     for step in itertools.count(1):
         handler = Committing()
         async with served(handler.start_task) as (peer, tap, nursery):
-            await peer.send(peer.headers(1, request_headers()))
-            await trio.testing.wait_all_tasks_blocked()
             scope = handler.cancel_scope if what == "handler" else nursery.cancel_scope
             instrument = CancelAtStep(step, scope)
-            await peer.send(peer.request(1)[-14:])
-            trio.lowlevel.add_instrument(instrument)
+            handler.on_called = partial(trio.lowlevel.add_instrument, instrument)
+            await peer.send(peer.request(1))
             with trio.CancelScope(shield=True):
                 await handler.wait_over()
                 trio.lowlevel.remove_instrument(instrument)

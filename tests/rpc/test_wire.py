@@ -101,13 +101,6 @@ def test_operations_on_a_stream_that_is_over_do_nothing() -> None:
     assert not server.output
 
 
-def test_a_table_that_the_peer_offers_is_not_used_beyond_our_size() -> None:
-    server = ServerWire(max_message_bytes=MIB)
-    huge = b"\0\0\6\4\0\0\0\0\0" + b"\0\1" + (2**31).to_bytes(4)
-    server.receive(PREFACE + huge, 0)
-    assert server.h2.encoder.header_table_size == 4_096
-
-
 @given(st.binary(max_size=200), st.booleans())
 @settings(max_examples=300)
 def test_no_bytes_make_a_wire_raise(data: bytes, is_server: bool) -> None:

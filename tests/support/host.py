@@ -35,7 +35,7 @@ from trio_driver.rpc import RpcError
 from trio_driver.state import StateDirectory
 
 from .allocation import Log, make_directories, reading
-from .family import Counts, Family, Role, playing_init
+from .family import Counts, Family, Role, kill, playing_init
 from .faults import Faults
 from .leaks import cgroups_of, files_below, remove_cgroups
 from .plugin import RunningPlugin
@@ -70,6 +70,8 @@ class Host:
         self._spec = hclspec_pb2.Spec()
         self._pipes = ExitStack()
         self._gate_fd: int | None = None
+        self.spawner_files: set[str] = set()
+        """What a killed spawner left."""
         self._nursery: trio.Nursery | None = None
 
     @property
@@ -128,6 +130,26 @@ class Host:
         handle = await self.plugin.start(task)
         await until(task.run.is_committed, f"{task.id} is committed")
         return handle
+
+    async def kill_spawner(self, *, is_replaced: bool) -> None:
+        """SIGKILL the spawner; wait until another one serves if there should be one.
+
+        A killed spawner leaves its socket and lock, until somebody sweeps.
+        """
+        dead = self.spawner
+        self.spawner_files = {
+            name for name in files_below(self.state_dir) if _is_spawner_file(name)
+        }
+        before = {path.stat().st_ino for path in self.state_dir.glob("spawner-*.socket")}
+        await kill(dead)
+        if is_replaced:
+            await until(
+                lambda: any(
+                    path.stat().st_ino not in before
+                    for path in self.state_dir.glob("spawner-*.socket")
+                ),
+                "another spawner listens",
+            )
 
     async def shut_down(self, plugin: RunningPlugin | None = None) -> None:
         """End a plugin, by default the last one, as an agent does that stops gracefully."""
@@ -200,6 +222,22 @@ class Host:
         os.chown(log.path, self.tier.uid, -1)
         self._nursery.start_soon(log.read_to_end)
         return log
+
+    @property
+    def gate(self) -> dict[str, str]:
+        """An environment in which `read go < "$GO"` of a script waits for `open_gate`."""
+        path = self.home / "gate"
+        if self._gate_fd is None:
+            os.mkfifo(path)
+            path.chmod(0o666)
+            self._gate_fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+            self._pipes.callback(os.close, self._gate_fd)
+        return {"GO": str(path)}
+
+    def open_gate(self) -> None:
+        """Let one script that waits, or will, go on."""
+        assert self._gate_fd is not None, "nobody was given the gate"
+        os.write(self._gate_fd, b"go\n")
 
     async def becomes(
         self, *, plugins: int = 1, spawners: int = 1, executors: int = 0, workloads: int = 0
@@ -330,11 +368,15 @@ async def open_host(
             killed_sockets = {each.socket_name for each in host.plugins if await each.was_killed()}
             await family.becomes(Counts())
             assert set(files_below(host.tmp)) <= killed_sockets, "a plugin's socket is left"
-            left = [name for name in files_below(host.state_dir) if not name.endswith(".log")]
-            assert sorted(left) == ["locks", "runs"], "the last spawner left files"
+            left = {name for name in files_below(host.state_dir) if not name.endswith(".log")}
+            assert left - host.spawner_files == {"locks", "runs"}, "the last spawner left files"
             assert fd_count() == fds, "a descriptor is left in the test"
         finally:
             await _wipe(host)
+
+
+def _is_spawner_file(name: str) -> bool:
+    return name.startswith("spawner-") and name.endswith((".socket", ".lock"))
 
 
 def _make_home(host: Host) -> None:

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import aclosing
+from functools import partial
 
 import trio
 from trio_util import wait_any
@@ -46,7 +47,7 @@ class ExecutorService:
         self._make_task_run = make_task_run
         self._stopper: Stopper | None = None
 
-    async def serve(self, stream: trio.abc.Stream) -> None:
+    async def serve(self, stream: trio.SocketStream) -> None:
         """Answer the request that comes on `stream`."""
         try:
             request = await receive_message(stream, executor_pb2.Request)
@@ -57,21 +58,23 @@ class ExecutorService:
         except trio.BrokenResourceError:
             LOGGER.debug("who asked went away")
 
-    async def _answer(self, request: executor_pb2.Request, stream: trio.abc.Stream) -> None:
+    async def _answer(self, request: executor_pb2.Request, stream: trio.SocketStream) -> None:
         try:
             if request.WhichOneof("kind") == "stats":
                 await self._stats(request.stats, stream)
                 return
-            answer = await self._answer_once(request)
+            answer = await self._answer_once(request, stream)
         except DriverError as error:
             refused = executor_pb2.Refused(message=str(error), recoverable=error.recoverable)
             answer = executor_pb2.Answer(refused=refused)
         await send_message(stream, answer)
 
-    async def _answer_once(self, request: executor_pb2.Request) -> executor_pb2.Answer:
+    async def _answer_once(
+        self, request: executor_pb2.Request, stream: trio.SocketStream
+    ) -> executor_pb2.Answer:
         match request.WhichOneof("kind"):
             case "start":
-                return await self._start(request.start)
+                return await self._start(request.start, stream)
             case "stop":
                 return self._stop(request.stop)
             case "signal":
@@ -80,15 +83,21 @@ class ExecutorService:
             case _:
                 raise FrameError("a request of a later version")
 
-    async def _start(self, request: executor_pb2.StartRequest) -> executor_pb2.Answer:
+    async def _start(
+        self, request: executor_pb2.StartRequest, stream: trio.SocketStream
+    ) -> executor_pb2.Answer:
         if self.task_run is not None:
             raise NotStartedError("this executor has started its task already")
         self.task_run = task_run = self._make_task_run(request)
         self._stopper = Stopper(task_run, self._body, self._nursery)
         self.start_requested.set()
-        await wait_any(task_run.started.wait, task_run.ended.wait)
+        # Nothing more comes on this connection but its end: a plugin that went away is not told anything.
+        gone = partial(trio.lowlevel.wait_readable, stream.socket)
+        await wait_any(task_run.started.wait, task_run.ended.wait, gone)
         if task_run.start_error is not None:
             raise task_run.start_error
+        if not task_run.started.is_set():
+            raise FrameError("it ended before the task had started")
         await self.listening.wait()
         return executor_pb2.Answer(
             started=executor_pb2.Started(
@@ -103,7 +112,7 @@ class ExecutorService:
         self._stopper.stop(signum=request.signum, grace_s=request.grace_s)
         return executor_pb2.Answer(done=executor_pb2.Done())
 
-    async def _stats(self, request: executor_pb2.StatsRequest, stream: trio.abc.Stream) -> None:
+    async def _stats(self, request: executor_pb2.StatsRequest, stream: trio.SocketStream) -> None:
         samples = sample_processes(self._running(), interval_s=request.interval_s)
         async with aclosing(samples):
             async for stats in samples:

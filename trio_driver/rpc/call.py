@@ -156,8 +156,10 @@ class ServerCall:
                 case NotImplementedError():
                     message = f"{self.path} is not implemented"
                     status = status or Status(StatusCode.UNIMPLEMENTED, message)
+                case trio.BrokenResourceError() if self.rpc_stream.is_output_over:
+                    pass  # the RPC was over before its handler: nobody is left to tell
                 case trio.BrokenResourceError() if self._connection.is_broken:
-                    pass  # nobody is left to tell
+                    pass
                 case _:
                     is_bug = True
         if is_bug:

@@ -74,6 +74,7 @@ class ClientConnection(Connection[ClientWire]):
         call = ClientCall[Any, Resp](rpc_stream, response_type, deadline=deadline)
         self.rpc_streams[stream_id] = rpc_stream
         self._calls[stream_id] = call
+        self.wake_writer()
         return call
 
     def close_call(self, call: ClientCall[Any, Any]) -> None:

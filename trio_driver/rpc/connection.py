@@ -105,7 +105,8 @@ class Connection(Generic[W]):
 
     def wake_writer(self) -> None:
         """There is output."""
-        self._output_ready.unpark()
+        if self._output_ready:
+            self._output_ready.unpark()
 
     async def wait_written(self) -> None:
         """Wait until all output that is queued now has been accepted by the stream's `send_all`.

@@ -12,6 +12,7 @@ import h2.connection
 import h2.settings
 
 from trio_driver.rpc.frames import MAX_FRAME_BYTES, MAX_HEADER_LIST_BYTES, PREFACE
+from trio_driver.rpc.header_encoder import LiteralEncoder
 
 STREAM_WINDOW_BYTES = 262_144
 """Bytes that a peer may send on one RPC whose reader does not read."""
@@ -22,9 +23,6 @@ itself."""
 
 DEFAULT_WINDOW_BYTES = 65_535
 """What HTTP/2 starts the connection's window with."""
-
-MAX_ENCODER_TABLE_BYTES = 4_096
-"""Our HPACK table, however much the peer offers: it is searched for every field sent."""
 
 
 def open_h2(*, client_side: bool, max_concurrent: int) -> Any:
@@ -46,6 +44,7 @@ def open_h2(*, client_side: bool, max_concurrent: int) -> Any:
             normalize_outbound_headers=False,
         )
     )
+    connection.encoder = LiteralEncoder()
     codes = h2.settings.SettingCodes
     initial = {
         codes.INITIAL_WINDOW_SIZE: STREAM_WINDOW_BYTES,

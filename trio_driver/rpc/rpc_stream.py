@@ -55,7 +55,8 @@ class RpcStream:
     def deliver(self, payload: Payload) -> None:
         """A message has arrived."""
         self._inbox.append(payload)
-        self._readers.unpark()
+        if self._readers:
+            self._readers.unpark()
 
     def end_input(self, error: Status | None = None) -> None:
         """No more messages will arrive; reads then raise `error`, if any. The first end counts."""

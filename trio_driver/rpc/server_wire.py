@@ -34,6 +34,7 @@ MAX_CONCURRENT_STREAMS = 16_384
 above it."""
 
 _RESPONSE_HEADERS = [(b":status", b"200"), (b"content-type", b"application/grpc")]
+_ACCEPTED_ENCODINGS = (b"grpc-accept-encoding", b"identity,deflate,gzip")
 _PSEUDO_FIELDS = (b":method", b":path", b":scheme")
 
 
@@ -88,7 +89,7 @@ class ServerWire(Wire):
             self.reset(stream_id, CANCEL)
             return
         if not stream.headers_done:
-            trailers = _RESPONSE_HEADERS + trailers
+            trailers = [*_RESPONSE_HEADERS, _ACCEPTED_ENCODINGS, *trailers]
         self._end(stream_id, trailers)
 
     def on_input_ended(self, stream_id: int, stream: WireStream, happened: list[ev.Event]) -> None:

@@ -44,7 +44,6 @@ from trio_driver.rpc.frames import (
 )
 from trio_driver.rpc.h2_connection import (
     CONNECTION_WINDOW_BYTES,
-    MAX_ENCODER_TABLE_BYTES,
     STREAM_WINDOW_BYTES,
     open_h2,
 )
@@ -352,8 +351,6 @@ class Wire:
 
     def _on_settings(self, event: Any, happened: list[ev.Event]) -> None:
         self._is_pump_due = True
-        if self.h2.encoder.header_table_size > MAX_ENCODER_TABLE_BYTES:
-            self.h2.encoder.header_table_size = MAX_ENCODER_TABLE_BYTES
         happened.append(ev.LimitsChanged())
 
     # inside

@@ -17,6 +17,7 @@ import trio
 from trio_driver._proto import driver_pb2
 from trio_driver.model import task_spec
 from trio_driver.sdk.tasks import Tasks
+from trio_driver.spawner import remove_stale_files
 from trio_driver.state import (
     LOST_REASON,
     RecordError,
@@ -64,6 +65,7 @@ class OrphanWatch:
             for run in list(self._state.runs()):
                 await self._look_at(run)
             remove_free_fences(self._state)
+            remove_stale_files(self._state)
             await trio.sleep(min(max(self._grace_s / LOOKS_PER_GRACE, 0.1), MAX_LOOK_S))
 
     async def _look_at(self, run: Run) -> None:

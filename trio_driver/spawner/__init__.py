@@ -3,7 +3,7 @@
 from trio_driver.spawner.build import build_id
 from trio_driver.spawner.client import SpawnedExecutor, Spawner, SpawnError
 from trio_driver.spawner.messages import ProcessLimits, SpawnRequest
-from trio_driver.spawner.zygote import RunExecutor, run_spawner
+from trio_driver.spawner.zygote import RunExecutor, remove_stale_files, run_spawner
 
 __all__ = [
     "ProcessLimits",
@@ -13,5 +13,6 @@ __all__ = [
     "SpawnedExecutor",
     "Spawner",
     "build_id",
+    "remove_stale_files",
     "run_spawner",
 ]

@@ -42,6 +42,9 @@ START_LIMIT_S = 15.0
 REQUEST_LIMIT_S = 3.0
 """A fork takes some milliseconds; a spawner that is slower than this is stopped or broken."""
 
+KILL_LIMIT_S = 5.0
+"""How long a killed spawner may take to be gone."""
+
 RETRY_S = 5.0
 """Pause after a spawner could not be started while tasks run."""
 
@@ -121,7 +124,7 @@ class Spawner:
                         return await self._ask(data, control)
                 except (OSError, MessageError, _GoneError, trio.TooSlowError) as error:
                     LOGGER.warning("replaces the spawner, attempt %d: %r", attempt, error)
-                    self._kill()
+                    await self._kill()
             raise SpawnError(f"no spawner answers; see {self._log_path}")
 
     async def keep(self, live_tasks: AsyncValue[int]) -> None:
@@ -237,9 +240,12 @@ class Spawner:
         with open(self._log_path, errors="replace") as log:
             return (log.read().splitlines() or ["(empty)"])[-1]
 
-    def _kill(self) -> None:
+    async def _kill(self) -> None:
+        """End the spawner, and be sure that it listens no more: else the next connection would be to it too."""
         if self._connection is not None:
             signal_pidfd(self._pidfd, signal.SIGKILL)
+            with trio.move_on_after(KILL_LIMIT_S):
+                await wait_pidfd(self._pidfd)
         self.disconnect()
 
     @property

@@ -22,6 +22,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from trio_driver.linux import (
@@ -41,7 +42,7 @@ from trio_driver.spawner.messages import (
     encode,
 )
 from trio_driver.spawner.watch import Watch, Watched
-from trio_driver.state import Fence, StateDirectory
+from trio_driver.state import Fence, StateDirectory, open_free_fence
 
 LOGGER = logging.getLogger("trio_driver.spawner")
 
@@ -89,7 +90,7 @@ def run_spawner(
     lock_path = lock_path_of(state, build)
     fence = Fence.try_take(lock_path)
     if fence is None:
-        os.write(ready_fd, HELD)
+        _tell_starter(ready_fd, HELD)
         return
     set_name("trio-spawner")
     set_child_subreaper()
@@ -99,8 +100,7 @@ def run_spawner(
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK) as listener:
         listener.bind(str(path))
         listener.listen(BACKLOG)
-        os.write(ready_fd, READY)
-        os.close(ready_fd)
+        _tell_starter(ready_fd, READY)
         rehearse()
         # What is alive now is shared with every fork for ever: a collection that touched it would copy its pages.
         gc.collect()
@@ -110,6 +110,24 @@ def run_spawner(
     log_path_of(state, build).unlink(missing_ok=True)  # ended as it should: nobody will read it
     lock_path.unlink(missing_ok=True)
     leave_home(home)
+
+
+def _tell_starter(ready_fd: int, word: bytes) -> None:
+    # The plugin that started us may be dead: what its executors left is ours to end all the same.
+    with suppress(BrokenPipeError):
+        os.write(ready_fd, word)
+    os.close(ready_fd)
+
+
+def remove_stale_files(state: StateDirectory) -> None:
+    """Remove what a killed spawner left, of whatever build: its lock is free."""
+    for lock_path in state.path.glob("spawner-*.lock"):
+        build = lock_path.stem.removeprefix("spawner-")
+        with suppress(FileNotFoundError), open_free_fence(lock_path) as is_free:
+            if is_free:
+                socket_path_of(state, build).unlink(missing_ok=True)
+                log_path_of(state, build).unlink(missing_ok=True)
+                lock_path.unlink(missing_ok=True)
 
 
 class _Zygote:

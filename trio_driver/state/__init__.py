@@ -9,7 +9,13 @@ from trio_driver.state.directory import (
     fence_name,
     open_state_directory,
 )
-from trio_driver.state.fence import Fence, fence_owner, kill_fence_owner, remove_free_fence
+from trio_driver.state.fence import (
+    Fence,
+    fence_owner,
+    kill_fence_owner,
+    open_free_fence,
+    remove_free_fence,
+)
 from trio_driver.state.reaper import (
     KILL_LIMIT_S,
     LOST_REASON,
@@ -58,6 +64,7 @@ __all__ = [
     "kill_containment",
     "kill_fence_owner",
     "kill_run",
+    "open_free_fence",
     "open_state_directory",
     "read_executor_or_none",
     "remove_free_fence",

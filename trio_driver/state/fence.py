@@ -13,6 +13,8 @@ Rules:
 
 import os
 import signal
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from trio_driver.linux import lock_owner, signal_pidfd, try_lock
@@ -73,17 +75,27 @@ def kill_fence_owner(path: Path) -> bool:
     return fence_owner(path) is not None
 
 
-def remove_free_fence(path: Path) -> None:
-    """Remove the lock file at `path` if nobody holds it. Must not be called by a process that holds it."""
+@contextmanager
+def open_free_fence(path: Path) -> Generator[bool]:
+    """Hold the lock at `path` for the length of a block that does not wait, if nobody else does; whether it is held.
+
+    Must not be called by a process that holds it for life: closing the file would drop that lock.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
-    try:
-        if try_lock(fd) and _is_named(fd, path):
-            path.unlink(missing_ok=True)
+        yield try_lock(fd) and _is_named(fd, path)
     finally:
         os.close(fd)
+
+
+def remove_free_fence(path: Path) -> None:
+    """Remove the lock file at `path` if nobody holds it."""
+    with suppress(FileNotFoundError), open_free_fence(path) as is_free:
+        if is_free:
+            path.unlink(missing_ok=True)
 
 
 def _is_named(fd: int, path: Path) -> bool:

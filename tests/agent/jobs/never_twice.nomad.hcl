@@ -18,8 +18,9 @@ job "never_twice" {
       mode     = "delay"
     }
     reschedule {
-      attempts  = 0
-      unlimited = false
+      delay          = "5s"
+      delay_function = "constant"
+      unlimited      = true
     }
     task "task" {
       driver = "trio"
