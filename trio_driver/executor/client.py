@@ -13,7 +13,6 @@ Rules:
 
 import os
 import signal
-import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -94,19 +93,19 @@ async def open_executor(
     run = state.run_of(
         task_id=request.task_id, alloc_id=request.alloc_id, task_name=request.task_name
     )
-    ours, theirs = socket.socketpair()
-    async with trio.SocketStream(trio.socket.from_stdlib_socket(ours)) as stream:
-        with theirs:
-            spawned = await spawner.spawn(request, theirs)
-        executor = OpenExecutor(run, spawned, stream)
+    spawned = await spawner.spawn(request)
+    stream = trio.SocketStream(trio.socket.from_stdlib_socket(spawned.control))
+    executor = OpenExecutor(run, spawned, stream)
+    try:
+        yield executor
+    finally:
         try:
-            yield executor
+            if not executor.is_committed:
+                await _end(state, run, spawned.pidfd)
         finally:
-            try:
-                if not executor.is_committed:
-                    await _end(state, run, spawned.pidfd)
-            finally:
-                os.close(spawned.pidfd)
+            os.close(spawned.pidfd)
+            trio.lowlevel.notify_closing(spawned.control)
+            spawned.control.close()
 
 
 async def _end(state: StateDirectory, run: Run, pidfd: int) -> None:

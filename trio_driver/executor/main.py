@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import trio
 from trio_util import AsyncValue, wait_any
@@ -37,6 +38,9 @@ LOGGER = logging.getLogger("trio_driver.executor")
 
 WriteExit = Callable[[ExitRecord], bool]
 """Writes the exit record into space that was reserved for it; False when there is one already."""
+
+FENCE_LIMIT_S, FENCE_PAUSE_S = 1.0, 0.002
+"""A process that was killed lets go of its lock within milliseconds."""
 
 RECORD_LOOK_S = 5.0
 """Between two looks whether our record is still there: one stat(2)."""
@@ -59,7 +63,7 @@ def run_executor(
         task_id=request.task_id, alloc_id=request.alloc_id, task_name=request.task_name
     )
     lock_path = state.lock_path(run.fence)
-    if Fence.try_take(lock_path) is None:
+    if not _take_fence(lock_path):
         owner = fence_owner(lock_path)
         trio.run(_refuse, control, f"task {request.task_name!r} still has an executor: pid {owner}")
         return
@@ -79,6 +83,16 @@ def run_executor(
     if never_started:
         run.remove()
         lock_path.unlink(missing_ok=True)  # we hold it: whoever waits for it looks again
+
+
+def _take_fence(lock_path: Path) -> bool:
+    """Take the fence for the life of this process; a holder that is just ending is waited for."""
+    give_up_at_s = time.monotonic() + FENCE_LIMIT_S
+    while Fence.try_take(lock_path) is None:
+        if time.monotonic() > give_up_at_s:
+            return False
+        time.sleep(FENCE_PAUSE_S)
+    return True
 
 
 def _log_to(run: Run) -> None:

@@ -73,7 +73,7 @@ class PluginProcess:
 
 
 def prepare_process(environ: Mapping[str, str] = os.environ) -> PluginProcess:
-    """Turn this process into a plugin; call it first thing in `main()`, once.
+    """Turn this process into a plugin. Not twice: see `prepare_process_once`.
 
     What has been printed before and is still in `sys.stdout`'s buffer goes to the log as well. What
     is out already (flushed, or printed under PYTHONUNBUFFERED) has spoiled the handshake.

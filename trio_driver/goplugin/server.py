@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from trio_driver.goplugin.early import prepare_process_once
 from trio_driver.goplugin.handshake import Handshake, HandshakeError
 from trio_driver.goplugin.listener import open_listener, remove_stale_sockets
-from trio_driver.goplugin.process import PluginProcess, prepare_process
 from trio_driver.goplugin.services import Controller, plugin_services
 from trio_driver.linux import wait_pidfd
 from trio_driver.rpc import Server
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from trio_util import AsyncValue
 
+    from trio_driver.goplugin.process import PluginProcess
     from trio_driver.rpc import Servicer
 
 LOGGER: Final = logging.getLogger("trio_driver.goplugin")
@@ -54,7 +55,6 @@ DRAIN_LIMIT_S: Final = 0.5
 async def serve_plugin(
     servicers: Sequence[Servicer],
     *,
-    environ: Mapping[str, str] = os.environ,
     process: PluginProcess | None = None,
     idle_limit_s: float = IDLE_LIMIT_S,
     task_status: trio.TaskStatus[Handshake] = trio.TASK_STATUS_IGNORED,
@@ -63,9 +63,8 @@ async def serve_plugin(
 
     Args:
         servicers: the plugin's own services; go-plugin's are added.
-        environ: the agent's wishes; not looked at when `process` is given.
-        process: what `prepare_process` returned. None calls it now, which is late: what was
-            printed and flushed before has spoiled the handshake.
+        process: what `prepare_process_once` returned. None calls it now, which may be late: what
+            was printed and flushed before has spoiled the handshake.
         idle_limit_s: seconds without any connection after which a plugin whose agent is gone ends.
 
     Returns after Shutdown, SIGTERM or `idle_limit_s`; the process must end then, with status 0.
@@ -78,7 +77,7 @@ async def serve_plugin(
 
     If cancelled, RPCs are cancelled at once, and the socket is removed all the same.
     """
-    process = process or prepare_process(environ)
+    process = process or prepare_process_once()
     controller = Controller()
     server = Server([*servicers, *plugin_services(controller)])
     with trio.open_signal_receiver(signal.SIGTERM) as sigterm:

@@ -36,6 +36,9 @@ from trio_driver.state import StateDirectory
 
 LOGGER = logging.getLogger("trio_driver.spawner")
 
+FD_BYTES = 4
+"""Size of a descriptor in a control message: an `int`. Source: unix(7), SCM_RIGHTS."""
+
 START_LIMIT_S = 15.0
 """From exec to listening: 0.3 s on an idle host, and a node that boots has better things to do."""
 
@@ -74,10 +77,11 @@ class SpawnError(DriverError):
 
 @dataclass(frozen=True, slots=True)
 class SpawnedExecutor:
-    """A new executor; `pidfd` is the receiver's to close."""
+    """A new executor; `pidfd` and our end of its control connection are the receiver's to close."""
 
     process: ProcessId
     pidfd: int
+    control: socket.socket
 
 
 class _GoneError(Exception):
@@ -105,23 +109,20 @@ class Spawner:
         self._connection: trio.socket.SocketType | None = None
         self._pidfd = -1
 
-    async def spawn(self, request: SpawnRequest, control: socket.socket) -> SpawnedExecutor:
-        """Fork an executor that has `control` as its control socket.
+    async def spawn(self, request: SpawnRequest) -> SpawnedExecutor:
+        """Fork an executor.
 
         Raises:
             SpawnError: two spawners in turn could not do it, or the kernel refused the fork.
 
-        If cancelled, the executor may exist; it ends when the other end of `control` is closed.
+        If cancelled, the executor may exist; it ends, for its control connection is closed.
         """
         data = encode(request)
         async with self._turn:
             for attempt in (1, 2):
                 try:
                     await self._connect()
-                    # Shield: half an exchange would leave its reply, with a descriptor, to the next request.
-                    # Ends by: the deadline.
-                    with trio.fail_after(REQUEST_LIMIT_S, shield=True):
-                        return await self._ask(data, control)
+                    return await self._ask(data)
                 except (OSError, MessageError, _GoneError, trio.TooSlowError) as error:
                     LOGGER.warning("replaces the spawner, attempt %d: %r", attempt, error)
                     await self._kill()
@@ -216,25 +217,35 @@ class Spawner:
         if answer != READY:
             LOGGER.debug("another spawner of this build already listens")
 
-    async def _ask(self, data: bytes, control: socket.socket) -> SpawnedExecutor:
+    async def _ask(self, data: bytes) -> SpawnedExecutor:
+        """One request with a control connection of its own, so that an executor of a request that failed ends."""
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                # Shield: half an exchange would leave its reply, with a descriptor, to the next request.
+                # Ends by: the deadline.
+                with trio.fail_after(REQUEST_LIMIT_S, shield=True):
+                    process, pidfd = await self._exchange(data, theirs)
+        except BaseException:
+            ours.close()
+            raise
+        return SpawnedExecutor(process, pidfd, ours)
+
+    async def _exchange(self, data: bytes, control: socket.socket) -> tuple[ProcessId, int]:
         connection = self._connection
-        assert connection is not None
-        rights = [
-            (socket.SOL_SOCKET, socket.SCM_RIGHTS, control.fileno().to_bytes(4, sys.byteorder))
-        ]
-        await connection.sendmsg([data], rights)
+        assert connection is not None, "we are connected"
+        fd = control.fileno().to_bytes(FD_BYTES, sys.byteorder)
+        await connection.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fd)])
         answer, ancillary, _, _ = await connection.recvmsg(
-            MAX_MESSAGE_BYTES, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC
+            MAX_MESSAGE_BYTES, socket.CMSG_SPACE(FD_BYTES), socket.MSG_CMSG_CLOEXEC
         )
-        fds = [int.from_bytes(payload[:4], sys.byteorder) for _, _, payload in ancillary]
+        fds = [int.from_bytes(rights[:FD_BYTES], sys.byteorder) for _, _, rights in ancillary]
         if not answer:
             raise _GoneError
         reply = decode(SpawnReply, answer)
         if reply.error or not fds:
-            for fd in fds:
-                os.close(fd)
             raise SpawnError(f"the spawner cannot fork an executor: {reply.error}")
-        return SpawnedExecutor(reply.process, fds[0])
+        return reply.process, fds[0]
 
     def _last_log_line(self) -> str:
         with open(self._log_path, errors="replace") as log:

@@ -21,6 +21,7 @@ from trio_driver.state import (
     Run,
     RunState,
     StateDirectory,
+    fence_owner,
     kill_containment,
     kill_run,
     read_executor_or_none,
@@ -68,32 +69,38 @@ class Watch:
         """Whether an executor lives or something of a dead one is still to be done."""
         return bool(self._executors or self._settling or self._hunting)
 
-    def watch_all(self) -> None:
-        """Take over every run of the state directory: those that live, and what dead executors left."""
+    def watch_all(self) -> bool:
+        """Take over every run of the state directory: those that live, and what dead executors left.
+
+        Returns whether all could be: False while an executor has its fence and directory, but no record yet.
+        """
         self._state.remove_doomed_runs()
         known = {watched.run.name for watched in self._executors.values()} | self._settling.keys()
-        for run in self._state.runs():
-            if run.name not in known:
-                self._take_over(run)
+        new = [run for run in self._state.runs() if run.name not in known]
+        return all([self._take_over(run) for run in new])
 
-    def _take_over(self, run: Run) -> None:
+    def _take_over(self, run: Run) -> bool:
+        """Whether the run is dealt with."""
         try:
             state = run.state()
         except RecordError as error:
             LOGGER.error("cannot watch a run: %s", error)
-            return
+            return True
         if state is None or state is RunState.ENDED:
-            return
+            return True
         record = read_executor_or_none(run)
+        if record is None and fence_owner(self._state.lock_path(run.fence)) is not None:
+            return False
         if state is RunState.LOST or record is None:
             self._settling[run.name] = run
-            return
+            return True
         try:
             pidfd = open_pidfd(record.process)
         except ProcessLookupError:
             self._settling[run.name] = run
         else:
             self.add(pidfd, Watched(run, record.process, record.plugin))
+        return True
 
     def add(self, pidfd: int, watched: Watched) -> None:
         """Watch an executor from now on; the pidfd is ours to close."""

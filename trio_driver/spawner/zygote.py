@@ -56,6 +56,9 @@ FIRST_CONNECTION_S = 10.0
 RESCAN_S = 30.0
 """How often executors of another build's spawner are looked for; its death in between is the plugins' to see."""
 
+RESCAN_SOON_S = 0.1
+"""The same after an executor was met on its way to its first record, which takes milliseconds."""
+
 BACKLOG = 128
 
 READY, HELD = b"r", b"h"
@@ -150,14 +153,12 @@ class _Zygote:
 
     def serve(self) -> None:
         """Run until idle."""
-        self._watch.watch_all()
         first_plugin_by_s = time.monotonic() + FIRST_CONNECTION_S
-        rescan_at_s = time.monotonic() + RESCAN_S
+        rescan_at_s = time.monotonic() + self._look_at_all()
         while True:
             now_s = time.monotonic()
             if now_s >= rescan_at_s:
-                self._watch.watch_all()
-                rescan_at_s = now_s + RESCAN_S
+                rescan_at_s = now_s + self._look_at_all()
             pause_s = self._watch.step(now_s)
             if not self._plugins and not self._watch.is_busy and now_s >= first_plugin_by_s:
                 return
@@ -166,6 +167,10 @@ class _Zygote:
                 due_s = min(due_s, first_plugin_by_s)
             if self._poll(max(0.0, due_s - now_s)):
                 first_plugin_by_s = 0.0
+
+    def _look_at_all(self) -> float:
+        """Watch what is new in the state directory; seconds until the next look."""
+        return RESCAN_S if self._watch.watch_all() else RESCAN_SOON_S
 
     def _poll(self, timeout_s: float) -> bool:
         """Wait for something to happen and deal with it; whether a plugin has come."""
@@ -195,9 +200,9 @@ class _Zygote:
             return False
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         plugin = identify(int.from_bytes(credentials[:4], sys.byteorder))
-        if plugin is None:  # it has ended already
+        if plugin is None:  # it has come, and ended already
             connection.close()
-            return False
+            return True
         connection.setblocking(False)
         self._plugins[connection.fileno()] = (connection, plugin)
         return True

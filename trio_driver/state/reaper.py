@@ -124,7 +124,8 @@ def settle_run(run: Run, *, reason: str) -> ExitRecord | None:
     if (recorded := run.read_exit()) is not None:
         return recorded
     if read_executor_or_none(run) is None:
-        run.remove()  # it died before it was anything
+        if fence_owner(lock_path_of(run)) is None:
+            run.remove()  # its executor died before it was anything
         return None
     commit = run.read_commit()
     lost = ExitRecord(
@@ -188,11 +189,16 @@ def read_executor_or_none(run: Run) -> ExecutorRecord | None:
 
 def _kill_unrecorded_owner(run: Run) -> Remains:
     """Kill an executor that has the fence but no record yet: between the two it owns nothing else."""
-    lock_path = run.path.parent.parent / "locks" / run.fence
+    lock_path = lock_path_of(run)
     pid = fence_owner(lock_path)
     if pid is None or _has_record_elsewhere(run, pid):
         return Remains()
     return Remains((pid,)) if kill_fence_owner(lock_path) else Remains()
+
+
+def lock_path_of(run: Run) -> Path:
+    """The lock of the run's task."""
+    return run.path.parent.parent / "locks" / run.fence
 
 
 def _has_record_elsewhere(run: Run, pid: int) -> bool:
