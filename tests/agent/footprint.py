@@ -111,7 +111,7 @@ class Footprint:
             workloads=len(found[Role.WORKLOAD]),
         )
 
-    async def becomes(self, wanted: Counts) -> None:
+    async def becomes(self, wanted: Counts, *, limit_s: float = 30.0) -> None:
         """Wait until there are exactly `wanted`.
 
         Raises:
@@ -121,7 +121,7 @@ class Footprint:
             lambda: self.counts() == wanted,
             str(wanted),
             shown=lambda: f"{self.counts()}\n{self.listing()}",
-            limit_s=30,
+            limit_s=limit_s,
         )
 
     def plugin(self) -> Process:

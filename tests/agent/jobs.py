@@ -134,10 +134,14 @@ class Job:
         )
         return [Allocation(self.agent, state.id) for state in states]
 
-    async def running(self) -> int:
-        """How many of the job's allocations run, as far as Nomad knows."""
-        states = await self.agent.api.get(f"/job/{self.id}/allocations", list[AllocationState])
-        return sum(state.client_status == "running" for state in states)
+    async def when_running(self, count: int) -> None:
+        """Wait until Nomad has `count` of the job's allocations as running."""
+        await self.agent.api.when(
+            f"/job/{self.id}/allocations",
+            list[AllocationState],
+            lambda found: sum(state.client_status == "running" for state in found) == count,
+            wanted=f"{count} running allocations of {self.id}",
+        )
 
     async def allocation(self) -> Allocation:
         """The only allocation."""

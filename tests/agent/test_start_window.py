@@ -18,13 +18,11 @@ from .installation import ours_only
 from .jobs import Allocation, run_job
 from .nomad import Agent
 from .waiting import (
-    LOOK_AGAIN_S,
     eventually,
     file_holds,
     kill_hard,
     wait_ended,
     wait_first,
-    within,
 )
 
 pytestmark = ours_only
@@ -78,9 +76,9 @@ async def test_no_task_runs_twice_while_the_plugin_is_killed_all_the_time(
             await _kill_plugin(own_footprint)
     _assert_none_ran_twice(own_agent)
     # Nomad gives up tasks whose plugin dies twice, and starts them elsewhere: here again.
-    async with within(STORM_ENDS_S, f"{STORM_TASKS} tasks of one run each", own_footprint.listing):
-        while not (await job.running() == STORM_TASKS and own_footprint.counts() == STORM_COUNTS):
-            await trio.sleep(LOOK_AGAIN_S * 10)
+    await own_footprint.becomes(STORM_COUNTS, limit_s=STORM_ENDS_S)
+    await job.when_running(STORM_TASKS)
+    await own_footprint.becomes(STORM_COUNTS)
     print(f"{len(_starts(own_agent))} starts of {STORM_TASKS} tasks")
     _assert_none_ran_twice(own_agent)
 

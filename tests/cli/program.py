@@ -107,6 +107,11 @@ class Sandbox:
         path.write_text(text, encoding="utf-8")
         return str(path)
 
+    def wait_committed(self, running: "Running") -> None:
+        """Wait until Nomad's part, the program, owns the one task that runs."""
+        while not list(self.state_dir.glob("runs/*/committed")):
+            assert not running.has_ended(within_s=0.02), "the run ended"
+
     def check_clean(self) -> None:
         """Fail when anything of the runs is left, but for the state directory's frame and logs."""
         wait_gone(self._processes())

@@ -157,9 +157,10 @@ def test_a_task_is_recovered_when_the_plugin_is_killed(sandbox: Sandbox) -> None
     with sandbox.start("--", "sh", "-c", f"echo up; read x < {go}; exit 7") as running:
         line = running.read_until("plugin: is healthy", stderr=True)
         running.read_until("up")
+        sandbox.wait_committed(running)
         os.kill(int(line.partition("runs as pid ")[2].split()[0]), signal.SIGKILL)
         running.read_until("was recovered by the new plugin", stderr=True)
-        go.write_text("x")
+        os.close(os.open(go, os.O_WRONLY | os.O_NONBLOCK))
         assert running.end()[0] == 7
 
 

@@ -46,10 +46,7 @@ def socket_dir() -> Iterator[Path]:
 @pytest.fixture
 def environ(socket_dir: Path) -> dict[str, str]:
     """The agent's environment."""
-    environ = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "TMPDIR": str(socket_dir)}
-    # With it, what a library prints while it is imported is out before any code of ours runs.
-    environ.pop("PYTHONUNBUFFERED", None)
-    return environ
+    return {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "TMPDIR": str(socket_dir)}
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from trio_driver._proto import base_grpc, base_pb2, driver_grpc, driver_pb2
-from trio_driver.goplugin import TRACE, prepare_process, serve_plugin
+from trio_driver.goplugin import TRACE, serve_plugin
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -159,11 +159,10 @@ COMMANDS: dict[str, Callable[..., str]] = {
 
 def main() -> None:
     """Serve until the agent has enough."""
-    process = prepare_process()
     idle_limit_s = float(os.environ.get("SAMPLE_IDLE_LIMIT_S", "600"))
 
     async def serve() -> None:
-        await serve_plugin([Base(), Driver()], process=process, idle_limit_s=idle_limit_s)
+        await serve_plugin([Base(), Driver()], idle_limit_s=idle_limit_s)
 
     trio.run(serve)
     print("the last words")

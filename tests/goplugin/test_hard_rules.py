@@ -100,10 +100,12 @@ async def test_h1_a_child_that_holds_stderr_is_an_error_of_the_host(
     await kill_and_wait(survivor)
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 async def test_h2_nothing_but_the_handshake_reaches_the_agents_stdout(
-    sample_command: list[str], environ: dict[str, str]
+    sample_command: list[str], environ: dict[str, str], unbuffered: str
 ) -> None:
-    environ |= {**host_environment(), "SAMPLE_NOISE": "1"}
+    # Unbuffered, what a library prints while it is imported is out before main() runs.
+    environ |= {**host_environment(), "SAMPLE_NOISE": "1", "PYTHONUNBUFFERED": unbuffered}
     process = await trio.lowlevel.open_process(
         sample_command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environ
     )

@@ -163,6 +163,8 @@ async def killed_agent(
     try:
         yield config, pidfd
     finally:
+        # Shield: also after a failed test the plugin is ours to reap.
+        # Ends by: the idle limit, Shutdown, or LIMIT_S.
         with trio.fail_after(LIMIT_S, shield=True):
             await wait_pidfd(pidfd)
         os.close(pidfd)

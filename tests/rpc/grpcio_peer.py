@@ -51,6 +51,7 @@ class Client:
         self.channels: dict[str, Any] = {}
         self.calls: dict[str, Any] = {}
         self.inputs: dict[str, queue.Queue[Note | None]] = {}
+        self.changed = threading.Lock()
 
     def open(self, *, channel: str, target: str, options: list[list[Any]] | None = None) -> None:
         pairs = [*UNLIMITED, *((key, value) for key, value in options or ())]
@@ -60,37 +61,13 @@ class Client:
         self.channels.pop(channel).close()
 
     def call(
-        self,
-        *,
-        channel: str,
-        method: str,
-        notes: list[dict[str, Any]],
-        name: str = "",
-        timeout: float | None = WAIT_LIMIT_S,
-        metadata: list[list[str]] | None = None,
-        compression: str | None = None,
-        cancel_after: int | None = None,
-        stay_open: bool = False,
+        self, *, channel: str, method: str, cancel_after: int | None = None, **options: Any
     ) -> dict[str, Any]:
-        """Make one call. Streams take all of `notes` and, with `stay_open`, what `send` brings."""
-        streams_in = method in ("ClientStream", "Bidi")
-        streams_out = method in ("ServerStream", "Bidi")
-        kind = f"{'stream' if streams_in else 'unary'}_{'stream' if streams_out else 'unary'}"
-        callable_ = getattr(self.channels[channel], kind)(
-            f"/{SERVICE}/{method}", Note.SerializeToString, Note.FromString
-        )
-        options = {
-            "timeout": timeout,
-            "metadata": metadata_of(metadata or []),
-            "compression": getattr(grpc.Compression, compression) if compression else None,
-        }
-        argument = self.feed(name, notes, stay_open) if streams_in else note_of(notes[0])
-        start = callable_ if streams_out else callable_.future
-        running = start(argument, **options)
-        self.calls[name] = running
+        """Make one call and wait for its end; `start` has the options."""
+        running = self.start(self.channels[channel], method, **options)
         received: list[Note] = []
         try:
-            if streams_out:
+            if method in ("ServerStream", "Bidi"):
                 for note in running:
                     received.append(note)
                     if len(received) == cancel_after:
@@ -107,6 +84,36 @@ class Client:
             "trailing": pairs_of(running.trailing_metadata()),
         }
 
+    def start(
+        self,
+        channel: Any,
+        method: str,
+        *,
+        notes: list[dict[str, Any]],
+        name: str = "",
+        timeout: float | None = WAIT_LIMIT_S,
+        metadata: list[list[str]] | None = None,
+        compression: str | None = None,
+        stay_open: bool = False,
+    ) -> Any:
+        """Begin a call. Streams take all of `notes` and, with `stay_open`, what `send` brings."""
+        streams_in = method in ("ClientStream", "Bidi")
+        streams_out = method in ("ServerStream", "Bidi")
+        kind = f"{'stream' if streams_in else 'unary'}_{'stream' if streams_out else 'unary'}"
+        callable_ = getattr(channel, kind)(
+            f"/{SERVICE}/{method}", Note.SerializeToString, Note.FromString
+        )
+        argument = self.feed(name, notes, stay_open) if streams_in else note_of(notes[0])
+        start = callable_ if streams_out else callable_.future
+        with self.changed:  # held while it starts: its handler may be seen before its name is known
+            running = self.calls[name] = start(
+                argument,
+                timeout=timeout,
+                metadata=metadata_of(metadata or []),
+                compression=getattr(grpc.Compression, compression) if compression else None,
+            )
+        return running
+
     def feed(self, name: str, notes: list[dict[str, Any]], stay_open: bool) -> Iterator[Note]:
         inputs = self.inputs[name] = queue.Queue()
 
@@ -122,7 +129,9 @@ class Client:
         self.inputs[name].put(None if note is None else note_of(note))
 
     def cancel(self, *, name: str) -> None:
-        self.calls[name].cancel()
+        with self.changed:
+            running = self.calls[name]
+        running.cancel()
 
     def repeat(
         self, *, channel: str, times: int, method: str, notes: list[dict[str, Any]]

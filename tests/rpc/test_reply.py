@@ -19,6 +19,10 @@ from .raw import RawPeer, hf, stream_pair
 from .streams import Tap
 
 
+LIMIT_S = 5
+"""Seconds after which what a test waits for is not going to happen."""
+
+
 class Committing:
     """A handler that replies, and remembers whether it came to commit."""
 
@@ -30,7 +34,7 @@ class Committing:
         self.on_replied: Callable[[], None] = lambda: None
 
     async def wait_over(self) -> None:
-        with trio.fail_after(5):
+        with trio.fail_after(LIMIT_S):
             await self.is_over.wait()
 
     async def start_task(self, _note: Note, request: ServerCall) -> None:
@@ -108,7 +112,9 @@ async def test_a_client_that_left_before_the_reply_gets_none() -> None:
 
     async def reply_late(note: Note, request: ServerCall) -> None:
         started.set()
-        with trio.CancelScope(shield=True):
+        # Shield: the handler is to come to its reply although its RPC has been reset.
+        # Ends by: everything being idle, at the latest after LIMIT_S.
+        with trio.move_on_after(LIMIT_S, shield=True):
             await trio.testing.wait_all_tasks_blocked(0.01)
         await handler.start_task(note, request)
 
@@ -189,7 +195,9 @@ async def test_shutdown_while_the_answer_is_being_written_is_no_reply() -> None:
         await peer.send(peer.request(1))
         await trio.testing.wait_all_tasks_blocked(0.01)
         nursery.cancel_scope.cancel()
-        with trio.CancelScope(shield=True):
+        # Shield: the test is in the nursery that it cancels, and wants to see what comes of it.
+        # Ends by: the handler's end, at the latest after LIMIT_S.
+        with trio.fail_after(LIMIT_S, shield=True):
             await handler.wait_over()
     assert handler.outcome == "broken"
 
@@ -243,7 +251,9 @@ async def test_whenever_it_is_cancelled_committed_means_that_the_client_has_the_
             instrument = CancelAtStep(step, scope)
             handler.on_called = partial(trio.lowlevel.add_instrument, instrument)
             await peer.send(peer.request(1))
-            with trio.CancelScope(shield=True):
+            # Shield: the test is in the nursery that it cancels, and wants to see what comes of it.
+            # Ends by: the handler's end, at the latest after LIMIT_S.
+            with trio.fail_after(LIMIT_S, shield=True):
                 await handler.wait_over()
                 trio.lowlevel.remove_instrument(instrument)
                 await trio.lowlevel.checkpoint()

@@ -143,6 +143,8 @@ async def test_a_handlers_clean_up_may_outlast_its_connection_and_is_waited_for(
         try:
             await trio.sleep_forever()
         finally:
+            # Shield: a clean-up that takes some time is what the test is about.
+            # Ends by: everything being idle, at the latest after five seconds.
             with trio.move_on_after(5, shield=True):
                 await trio.testing.wait_all_tasks_blocked(0.02)
                 cleaned.set()

@@ -38,7 +38,7 @@ class Fault:
 
 
 class Faults:
-    """The armed fault of one host; at most one at a time."""
+    """The armed fault of one host; at most one at a time, and it fires once."""
 
     def __init__(self, home: Path) -> None:
         self._link = home / LINK_NAME
@@ -47,6 +47,11 @@ class Faults:
         """From now on; it counts from here."""
         self.disarm()
         os.symlink(fault.order, self._link)
+
+    @property
+    def is_armed(self) -> bool:
+        """Until it has fired: then the process has the signal."""
+        return os.path.lexists(self._link)
 
     def disarm(self) -> None:
         with contextlib.suppress(FileNotFoundError):

@@ -140,12 +140,12 @@ class Host:
         self.spawner_files = {
             name for name in files_below(self.state_dir) if _is_spawner_file(name)
         }
-        before = {path.stat().st_ino for path in self.state_dir.glob("spawner-*.socket")}
+        before = {path.stat().st_mtime_ns for path in self.state_dir.glob("spawner-*.socket")}
         await kill(dead)
         if is_replaced:
             await until(
                 lambda: any(
-                    path.stat().st_ino not in before
+                    path.stat().st_mtime_ns not in before
                     for path in self.state_dir.glob("spawner-*.socket")
                 ),
                 "another spawner listens",

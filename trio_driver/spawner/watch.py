@@ -76,8 +76,11 @@ class Watch:
         """
         self._state.remove_doomed_runs()
         known = {watched.run.name for watched in self._executors.values()} | self._settling.keys()
-        new = [run for run in self._state.runs() if run.name not in known]
-        return all([self._take_over(run) for run in new])
+        is_complete = True
+        for run in self._state.runs():
+            if run.name not in known:
+                is_complete = self._take_over(run) and is_complete
+        return is_complete
 
     def _take_over(self, run: Run) -> bool:
         """Whether the run is dealt with."""

@@ -1,6 +1,7 @@
 """The built-in driver with kill points: signals itself just before the system call that
 `support.faults` names."""
 
+import contextlib
 import os
 import sys
 from typing import Any
@@ -14,6 +15,10 @@ SILENT = frozenset(
     | {"compile", "exec", "code.__new__", "marshal.loads", "marshal.load", "ctypes.dlsym"}
 )
 """Events without a system call behind them."""
+
+
+FIRING = frozenset({"os.remove", "os.kill"})
+"""What firing does itself."""
 
 
 class Counter:
@@ -53,7 +58,9 @@ def watch(event: str, args: tuple[Any, ...]) -> None:
         order = os.readlink(LINK)
     except OSError:
         return
-    if event != "os.kill" and (signum := COUNTER.is_due(order, event, args)):
+    if event not in FIRING and (signum := COUNTER.is_due(order, event, args)):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(LINK)  # once, whoever comes to the same point next
         os.kill(os.getpid(), signum)
 
 
