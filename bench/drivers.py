@@ -1,4 +1,7 @@
-"""The drivers that are compared, and what an agent does with one: launch, configure, start and end tasks."""
+"""The drivers that are compared, and what an agent does with one.
+
+Launch, configure, start and end tasks, in the order of nomad-protocol.md §2.3.
+"""
 
 import os
 import stat

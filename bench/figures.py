@@ -34,7 +34,7 @@ def table(rows: Sequence[tuple[Figure, Figure | None]]) -> str:
     """A Markdown table of ours, theirs and the ratio of the medians."""
     lines = ["| | trio: median (p10 to p90) | raw_exec | ratio |", "|---|---|---|---|"]
     for ours, theirs in rows:
-        other = str(theirs) if theirs else "–"
-        ratio = f"{ours.median / theirs.median:.2f}" if theirs and theirs.median else "–"
+        other = str(theirs) if theirs else "-"
+        ratio = f"{ours.median / theirs.median:.2f}" if theirs and theirs.median else "-"
         lines.append(f"| {ours.name} | {ours} | {other} | {ratio} |")
     return "\n".join(lines)

@@ -101,7 +101,7 @@ def open_cgroups() -> Generator[Cgroups]:
 
 @contextmanager
 def open_log_pipes(directory: Path) -> Generator[tuple[str, str]]:
-    """Paths of two log pipes with a reader, as Nomad's log collector leaves them; nobody needs what comes."""
+    """Paths of two log pipes that somebody reads, as Nomad's log collector leaves them."""
     paths = directory / "stdout.fifo", directory / "stderr.fifo"
     readers: list[int] = []
     try:

@@ -6,7 +6,7 @@ python -m bench.tasks [--raw-exec PATH] [--runs N]
 import argparse
 import json
 import os
-import socket
+import signal
 import sys
 import time
 from collections import defaultdict
@@ -18,10 +18,8 @@ import trio.testing
 from bench.drivers import Candidate, Driver, Workbench, open_driver, open_workbench
 from bench.figures import Figure, table
 from trio_driver._proto import executor_pb2
-from trio_driver._proto.executor_grpc import ExecutorStub
 from trio_driver.goplugin import open_plugin
 from trio_driver.linux import signal_pidfd
-from trio_driver.rpc import RpcError, open_channel
 from trio_driver.spawner import ProcessLimits, Spawner, SpawnRequest
 from trio_driver.state import destroy_run, open_state_directory
 
@@ -73,7 +71,7 @@ async def measure(bench: Workbench, runs: int) -> None:
 
 
 async def executor_starts(bench: Workbench, runs: int) -> list[float]:
-    """From the request to the spawner to the answer of a new executor to its first RPC, in milliseconds."""
+    """From the request to the spawner to the first answer of a new executor, in milliseconds."""
     state = open_state_directory(bench.directory / "executors")
     times_ms: list[float] = []
     async with trio.open_nursery() as nursery:
@@ -104,23 +102,22 @@ async def executor_starts(bench: Workbench, runs: int) -> list[float]:
 
 async def first_answer(spawner: Spawner, request: SpawnRequest) -> None:
     """Fork an executor and ask it something that it must refuse before its task has started."""
-    ours, theirs = socket.socketpair()
-    async with trio.SocketStream(trio.socket.from_stdlib_socket(ours)) as stream:
-        with theirs:
-            spawned = await spawner.spawn(request, theirs)
-        try:
-            async with open_channel(stream) as channel:
-                await ExecutorStub(channel).Signal(executor_pb2.SignalRequest(signum=1))
-        except RpcError:
-            signal_pidfd(spawned.pidfd, 9)
-        finally:
-            os.close(spawned.pidfd)
+    spawned = await spawner.spawn(request)
+    question = executor_pb2.Request(signal=executor_pb2.SignalRequest(signum=1))
+    payload = question.SerializeToString()
+    try:
+        async with trio.SocketStream(trio.socket.from_stdlib_socket(spawned.control)) as stream:
+            await stream.send_all(len(payload).to_bytes(4, "big") + payload)
+            await stream.receive_some(1)
+            signal_pidfd(spawned.pidfd, signal.SIGKILL)
+    finally:
+        os.close(spawned.pidfd)
 
 
 async def go_executor_starts(candidate: Candidate, runs: int) -> list[float]:
     """The same for Nomad's executor, a process of its own: from exec to its first answer."""
     log_file = os.path.join(os.environ["TMPDIR"], "executor.out")
-    options = {"LogFile": log_file, "LogLevel": "debug", "FSIsolation": False, "Compute": {}}
+    options = {"LogFile": log_file, "LogLevel": "debug", "FSIsolation": False}
     command = [*candidate.command, "executor", json.dumps(options)]
     times_ms: list[float] = []
     for _ in range(min(runs, 50)):  # its end takes longer than its start
@@ -171,7 +168,7 @@ async def own_end(driver: Driver) -> dict[str, float]:
             nursery.start_soon(task.wait)
             await trio.testing.wait_all_tasks_blocked()
             began_s = time.perf_counter()
-            os.kill(pid, 15)
+            os.kill(pid, signal.SIGTERM)
         ended_ms = (time.perf_counter() - began_s) * 1e3
         await task.stop()
         await task.destroy()

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from trio_driver.state import open_state_directory
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 LIMIT_S = 30.0
@@ -109,7 +111,8 @@ class Sandbox:
 
     def wait_committed(self, running: "Running") -> None:
         """Wait until Nomad's part, the program, owns the one task that runs."""
-        while not list(self.state_dir.glob("runs/*/committed")):
+        state = open_state_directory(self.state_dir)
+        while not any(run.is_committed() for run in state.runs()):
             assert not running.has_ended(within_s=0.02), "the run ended"
 
     def check_clean(self) -> None:
@@ -149,6 +152,10 @@ class Running:
         while text.encode() not in found:
             found += _read(stream)
         return found.decode()
+
+    def wait_started(self) -> None:
+        """Wait until StartTask has been answered: a signal before that cancels the start."""
+        self.read_until("runs (started", stderr=True)
 
     def send(self, signum: signal.Signals) -> None:
         """Send a signal to the program alone."""
@@ -193,7 +200,7 @@ def wait_gone(pids: Iterable[int]) -> None:
 @contextmanager
 def open_sandbox(*, python: str = sys.executable, uid: int | None = None) -> Generator[Sandbox]:
     """A sandbox with a short path, for sockets; leaving it checks that nothing is left."""
-    with tempfile.TemporaryDirectory(prefix="td-") as root:
+    with tempfile.TemporaryDirectory(prefix="tdc-") as root:
         sandbox = Sandbox(Path(root), python=python, uid=uid)
         yield sandbox
         sandbox.check_clean()

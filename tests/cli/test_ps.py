@@ -34,7 +34,8 @@ def ps(sandbox: Sandbox, *options: str) -> str:
 def test_a_running_task_is_shown_with_all_that_belongs_to_it(sandbox: Sandbox) -> None:
     script = "sleep 86399 & echo up; while :; do sleep 0.1; done"
     with sandbox.start("--", "sh", "-c", script) as running:
-        running.read_until("sh: runs", stderr=True)
+        running.wait_started()
+        sandbox.wait_committed(running)
         running.read_until("up")
         found: dict[str, Any] = json.loads(ps(sandbox, "--json"))
         tree = ps(sandbox)
@@ -45,9 +46,9 @@ def test_a_running_task_is_shown_with_all_that_belongs_to_it(sandbox: Sandbox) -
     assert (run["state"], run["task"], run["driver"]) == ("committed", "sh", "trio")
     assert run["spawner_pid"] == spawner["pid"]
     assert run["plugin_pid"] in [plugin["pid"] for plugin in found["plugins"]]
-    by_arguments = {tuple(process["command"][1:]): process for process in run["workload"]}
-    main, child = by_arguments["-c", script], by_arguments["86399",]
-    assert main["parent"] == run["executor_pid"]
+    [main] = [process for process in run["workload"] if process["parent"] == run["executor_pid"]]
+    [child] = [process for process in run["workload"] if process["command"] == ["sleep", "86399"]]
+    assert main["command"][1:] == ["-c", script]
     assert child["parent"] == main["pid"]
     for pid in (spawner["pid"], run["executor_pid"], main["pid"], child["pid"]):
         assert str(pid) in tree

@@ -59,6 +59,7 @@ def test_every_example_is_accepted(sandbox: Sandbox, name: str) -> None:
     path = str(PROJECT / f"examples/{name}.nomad.hcl")
     with sandbox.start("--env", "LINES=1", path) as running:
         if name == "signals":
+            running.wait_started()
             running.read_until("will go with me")
             running.send(signal.SIGINT)
         code, _, stderr = running.end()
@@ -82,6 +83,7 @@ def test_output_is_complete_and_goes_where_it_belongs(sandbox: Sandbox) -> None:
 
 def test_output_arrives_while_the_task_runs(sandbox: Sandbox) -> None:
     with sandbox.start("--", "sh", "-c", f"printf now; {FOREVER}") as running:
+        running.wait_started()
         running.read_until("now")
         running.send(signal.SIGTERM)
         assert running.end()[0] == 128 + signal.SIGINT  # Nomad's default kill_signal
@@ -117,6 +119,7 @@ def test_the_first_signal_asks_with_the_jobs_kill_signal(sandbox: Sandbox) -> No
     script = f"trap 'echo tidy; exit 5' USR1; echo up; {FOREVER}"
     job = sandbox.job(job_of({"t": script}, 'kill_signal = "SIGUSR1"'))
     with sandbox.start(job) as running:
+        running.wait_started()
         running.read_until("up")
         running.send(signal.SIGINT)
         code, stdout, stderr = running.end()
@@ -128,6 +131,7 @@ def test_the_second_signal_kills_what_ignores_the_first(sandbox: Sandbox) -> Non
     script = f"trap 'echo no' INT; echo up; {FOREVER}"
     job = sandbox.job(job_of({"t": script}, 'kill_timeout = "600s"'))
     with sandbox.start(job) as running:
+        running.wait_started()
         running.read_until("up")
         running.send(signal.SIGINT)
         running.read_until("no")
@@ -166,6 +170,7 @@ def test_a_task_is_recovered_when_the_plugin_is_killed(sandbox: Sandbox) -> None
 
 def test_the_tasks_are_stopped_when_nobody_reads_their_output(sandbox: Sandbox) -> None:
     with sandbox.start("--", "sh", "-c", "trap '' PIPE; while echo y; do :; done") as running:
+        running.wait_started()
         running.read_until("y")
         assert running.process.stdout is not None
         running.process.stdout.close()

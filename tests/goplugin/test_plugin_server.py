@@ -265,18 +265,18 @@ def test_sockets_of_killed_plugins_are_removed_and_no_others(socket_dir: Path) -
         os.utime(socket_dir / name, (then, then))
         return server
 
-    with bind("trio-driver-dead.sock", age_s=100), bind("trio-driver-young.sock", age_s=0):
+    with bind("trio-driver-dead.sock", age_s=0), bind(".trio-driver-unborn.sock", age_s=0):
         pass
-    with bind("other-dead.sock", age_s=100):
+    with bind("other-dead.sock", age_s=100), bind(".trio-driver-never.sock", age_s=100):
         pass
     (socket_dir / "trio-driver-file.sock").touch()
     os.utime(socket_dir / "trio-driver-file.sock", (0, 0))
     with bind("trio-driver-alive.sock", age_s=100) as alive:
         alive.listen()
-        assert remove_stale_sockets(PurePosixPath(socket_dir)) == 1
+        assert remove_stale_sockets(PurePosixPath(socket_dir)) == 2
     left = {path.name for path in socket_dir.iterdir()}
     assert left == {
-        "trio-driver-young.sock",
+        ".trio-driver-unborn.sock",
         "other-dead.sock",
         "trio-driver-file.sock",
         "trio-driver-alive.sock",
@@ -292,7 +292,6 @@ async def test_a_plugin_removes_the_socket_of_one_that_was_killed(
         os.kill(killed.process.pid, signal.SIGKILL)
         await killed.wait_exited()
         left = killed.reattach_config.addr
-        os.utime(left, (0, 0))
         async with open_plugin(sample_command, env=environ) as client:
             await client.ping()
         assert not exists(left)

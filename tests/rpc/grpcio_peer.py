@@ -9,7 +9,6 @@ that fork or count threads.
 from __future__ import annotations
 
 import json
-import queue
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -50,15 +49,11 @@ class Client:
     def __init__(self) -> None:
         self.channels: dict[str, Any] = {}
         self.calls: dict[str, Any] = {}
-        self.inputs: dict[str, queue.Queue[Note | None]] = {}
         self.changed = threading.Lock()
 
     def open(self, *, channel: str, target: str, options: list[list[Any]] | None = None) -> None:
         pairs = [*UNLIMITED, *((key, value) for key, value in options or ())]
         self.channels[channel] = grpc.insecure_channel(target, options=pairs)
-
-    def close(self, *, channel: str) -> None:
-        self.channels.pop(channel).close()
 
     def call(
         self, *, channel: str, method: str, cancel_after: int | None = None, **options: Any
@@ -96,14 +91,14 @@ class Client:
         compression: str | None = None,
         stay_open: bool = False,
     ) -> Any:
-        """Begin a call. Streams take all of `notes` and, with `stay_open`, what `send` brings."""
+        """Begin a call. Streams take all of `notes`, and do not end with `stay_open`."""
         streams_in = method in ("ClientStream", "Bidi")
         streams_out = method in ("ServerStream", "Bidi")
         kind = f"{'stream' if streams_in else 'unary'}_{'stream' if streams_out else 'unary'}"
         callable_ = getattr(channel, kind)(
             f"/{SERVICE}/{method}", Note.SerializeToString, Note.FromString
         )
-        argument = self.feed(name, notes, stay_open) if streams_in else note_of(notes[0])
+        argument = self.feed(notes, stay_open) if streams_in else note_of(notes[0])
         start = callable_ if streams_out else callable_.future
         with self.changed:  # held while it starts: its handler may be seen before its name is known
             running = self.calls[name] = start(
@@ -114,19 +109,11 @@ class Client:
             )
         return running
 
-    def feed(self, name: str, notes: list[dict[str, Any]], stay_open: bool) -> Iterator[Note]:
-        inputs = self.inputs[name] = queue.Queue()
-
-        def iterate() -> Iterator[Note]:
-            for note in notes:
-                yield note_of(note)
-            while stay_open and (more := inputs.get()) is not None:
-                yield more
-
-        return iterate()
-
-    def send(self, *, name: str, note: dict[str, Any] | None) -> None:
-        self.inputs[name].put(None if note is None else note_of(note))
+    def feed(self, notes: list[dict[str, Any]], stay_open: bool) -> Iterator[Note]:
+        for note in notes:
+            yield note_of(note)
+        if stay_open:
+            threading.Event().wait()
 
     def cancel(self, *, name: str) -> None:
         with self.changed:
@@ -192,9 +179,6 @@ class Server:
 
     def stop(self, *, grace: float | None) -> None:
         self.server.stop(grace).wait()
-
-    def stop_later(self, *, grace: float) -> None:
-        self.server.stop(grace)
 
     def wait_for(self, *, started: int = 0, cancelled: int = 0) -> None:
         """Wait until so many handlers have started, and so many been cancelled."""

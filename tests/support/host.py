@@ -25,6 +25,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import trio
 
 from trio_driver import hcl
@@ -238,6 +239,11 @@ class Host:
         """Let one script that waits, or will, go on."""
         assert self._gate_fd is not None, "nobody was given the gate"
         os.write(self._gate_fd, b"go\n")
+
+    def rewrite(self, task: Task, record: str, **changes: object) -> None:
+        """Change fields of a record on disk, as a crash, a reboot or a later version may have left it."""
+        path = task.run.path / record
+        path.write_bytes(msgspec.json.encode({**msgspec.json.decode(path.read_bytes()), **changes}))
 
     async def becomes(
         self, *, plugins: int = 1, spawners: int = 1, executors: int = 0, workloads: int = 0

@@ -41,7 +41,7 @@ SOCKET_PREFIX: Final = "trio-driver-"
 """Names our sockets in a directory that is not ours."""
 
 _YOUNG_S: Final = 60.0
-"""A younger socket without listener may be one that is about to listen."""
+"""A younger one without its name yet may be about to listen."""
 
 
 @asynccontextmanager
@@ -58,13 +58,13 @@ async def open_listener(
     *others, last = environment.socket_paths(name)
     for path in others:
         try:
-            listener = await listen_unix(str(path))
+            listener = await _listen(path)
         except OSError as error:
             LOGGER.warning("cannot listen at %s: %s", path, error)
         else:
             break
     else:
-        path, listener = last, await listen_unix(str(last))
+        path, listener = last, await _listen(last)
     try:
         async with listener:
             if environment.socket_group is not None:
@@ -73,6 +73,14 @@ async def open_listener(
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
+
+
+async def _listen(path: PurePosixPath) -> trio.SocketListener:
+    """Listen at `path`, which comes into being with its listener: without one it is a killed plugin's."""
+    unborn = path.with_name(f".{path.name}")
+    listener = await listen_unix(str(unborn))
+    os.rename(unborn, path)
+    return listener
 
 
 def _share(path: PurePosixPath, group: str) -> None:
@@ -87,20 +95,21 @@ def remove_stale_sockets(directory: PurePosixPath) -> int:
     """Remove the sockets of killed plugins of this user from `directory`; return how many."""
     removed = 0
     with contextlib.suppress(OSError):
-        for path in Path(directory).glob(f"{SOCKET_PREFIX}*.sock"):
+        for path in Path(directory).glob(f"*{SOCKET_PREFIX}*.sock"):
+            min_age_s = 0.0 if path.name.startswith(SOCKET_PREFIX) else _YOUNG_S
             with contextlib.suppress(OSError):  # another plugin is doing the same
-                if _is_stale(path):
+                if _is_stale(path, min_age_s):
                     path.unlink()
                     removed += 1
     return removed
 
 
-def _is_stale(path: Path) -> bool:
+def _is_stale(path: Path, min_age_s: float) -> bool:
     status = path.lstat()
     if (
         not stat.S_ISSOCK(status.st_mode)
         or status.st_uid != os.geteuid()
-        or time.time() - status.st_mtime < _YOUNG_S
+        or time.time() - status.st_mtime < min_age_s
     ):
         return False
     with socket.socket(socket.AF_UNIX) as probe:
