@@ -3,7 +3,6 @@
 python -m bench.tasks [--raw-exec PATH] [--runs N]
 """
 
-import argparse
 import json
 import os
 import signal
@@ -15,6 +14,7 @@ from contextlib import AsyncExitStack
 import trio
 import trio.testing
 
+from bench.arguments import parse_arguments
 from bench.drivers import Candidate, Driver, Workbench, open_driver, open_workbench
 from bench.figures import Figure, table
 from trio_driver._proto import executor_pb2
@@ -35,16 +35,9 @@ Times = dict[str, list[float]]
 
 
 def main() -> None:
-    arguments = parse_arguments()
+    arguments = parse_arguments("tasks", runs=300, runs_help="tasks of each kind")
     with open_workbench(arguments.raw_exec) as bench:
         trio.run(measure, bench, arguments.runs)
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.tasks", description=__doc__)
-    parser.add_argument("--raw-exec", metavar="PATH", default=os.environ.get("RAW_EXEC_PLUGIN"))
-    parser.add_argument("--runs", type=int, default=300)
-    return parser.parse_args()
 
 
 async def measure(bench: Workbench, runs: int) -> None:

@@ -16,7 +16,7 @@ job "hello" {
 
       config {
         command = "/bin/sh"
-        args    = ["-c", <<EOF
+        args = ["-c", <<EOF
 echo "${var.greeting} from task $NOMAD_TASK_NAME, pid $$, parent $PPID"
 for step in 3 2 1; do
   echo "$step ..."

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A driver of its own: greets, once a second, until it is stopped. Put it into `plugin_dir`, or run it with --plugin."""
+"""A driver of its own: greets until it is stopped. Put it into `plugin_dir`, or run it with --plugin."""
 
 import trio_driver
 from trio_driver import Driver, PluginConfig, Struct, Task, TaskExit

@@ -16,7 +16,7 @@ job "pair" {
 
       config {
         command = "/bin/sh"
-        args    = ["-c", <<EOF
+        args = ["-c", <<EOF
 for line in $(seq "$LINES"); do
   echo "line $line" >> "$FILE"
   sleep 0.5
@@ -37,7 +37,7 @@ EOF
 
       config {
         command = "/bin/sh"
-        args    = ["-c", <<EOF
+        args = ["-c", <<EOF
 until [ -e "$FILE" ]; do sleep 0.1; done
 exec < "$FILE"
 until [ "$line" = end ]; do

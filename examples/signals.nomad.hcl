@@ -15,7 +15,7 @@ job "signals" {
 
       config {
         command = "/bin/sh"
-        args    = ["-c", <<EOF
+        args = ["-c", <<EOF
 trap 'echo "got SIGTERM; tidying up for two seconds"; sleep 2; echo "tidy"; exit 0' TERM
 setsid sleep 1000 &
 echo "press Ctrl-C; a child of mine left its session, and will go with me"

@@ -15,8 +15,6 @@ import pytest
 from trio_driver._proto import (
     driver_grpc,
     driver_pb2,
-    executor_grpc,
-    executor_pb2,
     health_grpc,
     health_pb2,
 )
@@ -74,9 +72,8 @@ def test_google_s_own_files_can_be_in_the_same_process(order: tuple[str, str]) -
     [
         (health_grpc.HealthServicer(), "grpc.health.v1.Health", health_pb2),
         (driver_grpc.DriverServicer(), "hashicorp.nomad.plugins.drivers.proto.Driver", driver_pb2),
-        (executor_grpc.ExecutorServicer(), "trio_driver.executor.Executor", executor_pb2),
     ],
-    ids=["renamed", "theirs", "ours"],
+    ids=["renamed", "theirs"],
 )
 def test_a_service_has_all_its_methods_under_its_name_on_the_wire(
     servicer: purerpc.Servicer, name: str, messages: ModuleType

@@ -1,10 +1,14 @@
 """Job files to jobs: everything is used, reported or refused."""
 
+from pathlib import Path
+
 import pytest
 
 from trio_driver.cli.errors import JobError
 from trio_driver.cli.job import Job, Resources, command_job
 from trio_driver.cli.job_file import parse_duration_s, read_config, read_job
+
+from .program import PROJECT
 
 MINIMAL = 'job "j" {\n group "g" {\n task "t" {\n driver = "trio"\n%s\n}\n}\n}'
 
@@ -17,44 +21,48 @@ def task_text(text: str) -> str:
     return MINIMAL % text
 
 
+FULL_JOB = """
+variable "who" {
+  type    = string
+  default = "world"
+}
+job "hello" {
+  datacenters = ["*", "here"]
+  type        = "batch"
+  namespace   = "dev"
+  meta {
+    a = "job"
+    b = "job"
+  }
+  group "greeters" {
+    meta = { b = "group" }
+    task "greet" {
+      driver = "trio"
+      user   = "nobody"
+      config {
+        command = "echo"
+        args    = ["hello ${var.who}", "${NOMAD_META_a}"]
+        options { x = 1 }
+        options { y = 2 }
+        limits = { z = 3 }
+      }
+      env { LANG = "C" }
+      resources {
+        cpu        = 200
+        memory     = 64
+        memory_max = 128
+      }
+      kill_signal  = "SIGTERM"
+      kill_timeout = "1m30s"
+      logs { disabled = true }
+    }
+  }
+}
+"""
+
+
 def test_a_full_job_is_read() -> None:
-    job = job_of(
-        """
-        variable "who" {
-          type    = string
-          default = "world"
-        }
-        job "hello" {
-          datacenters = ["*", "here"]
-          type        = "batch"
-          namespace   = "dev"
-          meta { a = "job", b = "job" }
-          group "greeters" {
-            meta = { b = "group" }
-            task "greet" {
-              driver = "trio"
-              user   = "nobody"
-              config {
-                command = "echo"
-                args    = ["hello ${var.who}", "${NOMAD_META_a}"]
-                options { x = 1 }
-                options { y = 2 }
-                limits = { z = 3 }
-              }
-              env { LANG = "C" }
-              resources {
-                cpu        = 200
-                memory     = 64
-                memory_max = 128
-              }
-              kill_signal  = "SIGTERM"
-              kill_timeout = "1m30s"
-              logs { disabled = true }
-            }
-          }
-        }
-        """.replace('a = "job", b = "job"', 'a = "job"\n b = "job"')
-    )
+    job = job_of(FULL_JOB)
     [group] = job.groups
     [task] = group.tasks
     assert (job.id, job.name, job.type, job.namespace) == ("hello", "hello", "batch", "dev")
@@ -211,3 +219,12 @@ def test_a_command_is_a_job_of_one_task() -> None:
 def test_text_of_a_command_is_never_evaluated() -> None:
     [task] = command_job("sh", ["-c", "echo ${HOME} %{x}"]).groups[0].tasks
     assert task.config["args"] == ["-c", "echo $${HOME} %%{x}"]
+
+
+@pytest.mark.parametrize(
+    "path", sorted((PROJECT / "examples").glob("*.nomad.hcl")), ids=lambda path: path.name
+)
+def test_every_example_is_a_job_that_uses_nothing_in_vain(path: Path) -> None:
+    job = read_job(path.read_text(), path=path.name, variables={})
+    assert job.warnings == ()
+    assert path.name == f"{job.id}.nomad.hcl"

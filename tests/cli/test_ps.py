@@ -94,41 +94,43 @@ def test_a_run_without_records_yet_is_provisional(tmp_path: Path) -> None:
     ]
 
 
-def test_the_tree_has_each_process_below_its_parent() -> None:
-    snapshot = Snapshot(
-        state_dir="/run/x",
-        plugins=(ProcessView(pid=10, parent=1, command=("trio-driver",)),),
-        spawners=(SpawnerView(pid=20, build="abc"),),
-        runs=(
-            RunView(
-                name="1-1",
-                state="committed",
-                task="web",
-                task_id="0123456789/web/1",
-                alloc_id="0123456789",
-                executor_pid=30,
-                spawner_pid=20,
-                workload=(
-                    ProcessView(pid=42, parent=41, command=("sleep", "1")),
-                    ProcessView(pid=41, parent=40, command=("sh", "-c", "a\n  b")),
-                    ProcessView(pid=40, parent=30, command=("init",)),
-                    ProcessView(pid=43, parent=1, command=("stray",)),
-                ),
-                created_at_s=NOW_S - 90,
+SNAPSHOT = Snapshot(
+    state_dir="/run/x",
+    plugins=(ProcessView(pid=10, parent=1, command=("trio-driver",)),),
+    spawners=(SpawnerView(pid=20, build="abc"),),
+    runs=(
+        RunView(
+            name="1-1",
+            state="committed",
+            task="web",
+            task_id="0123456789/web/1",
+            alloc_id="0123456789",
+            executor_pid=30,
+            spawner_pid=20,
+            workload=(
+                ProcessView(pid=42, parent=41, command=("sleep", "1")),
+                ProcessView(pid=41, parent=40, command=("sh", "-c", "a\n  b")),
+                ProcessView(pid=40, parent=30, command=("init",)),
+                ProcessView(pid=43, parent=1, command=("stray",)),
             ),
-            RunView(
-                name="2-2",
-                state="ended",
-                task="job",
-                alloc_id="9876543210",
-                created_at_s=NOW_S - 9000,
-                ended_at_s=NOW_S - 7300,
-                outcome="exited with code 3",
-            ),
-            RunView(name="3-3", state="unreadable"),
+            created_at_s=NOW_S - 90,
         ),
-    )
-    assert shown(snapshot) == [
+        RunView(
+            name="2-2",
+            state="ended",
+            task="job",
+            alloc_id="9876543210",
+            created_at_s=NOW_S - 9000,
+            ended_at_s=NOW_S - 7300,
+            outcome="exited with code 3",
+        ),
+        RunView(name="3-3", state="unreadable"),
+    ),
+)
+
+
+def test_the_tree_has_each_process_below_its_parent() -> None:
+    assert shown(SNAPSHOT) == [
         "/run/x",
         "├── plugin 10  trio-driver",
         "├── spawner 20  build abc",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .program import PROJECT, PYTHON_PATH, Sandbox, open_sandbox
+from .program import LIMIT_S, PROJECT, PYTHON_PATH, Sandbox, open_sandbox
 
 SHELL_JOB = """
 job "j" {{
@@ -175,7 +175,7 @@ def test_the_tasks_are_stopped_when_nobody_reads_their_output(sandbox: Sandbox) 
         assert running.process.stdout is not None
         running.process.stdout.close()
         running.read_until("output cannot be written: Broken pipe", stderr=True)
-        assert running.process.wait(30) == 128 + signal.SIGINT
+        assert running.process.wait(LIMIT_S) == 128 + signal.SIGINT
 
 
 def test_what_is_ignored_is_said(sandbox: Sandbox) -> None:
@@ -302,7 +302,7 @@ def test_a_plugin_configuration_comes_from_a_file(sandbox: Sandbox) -> None:
 def test_any_plugin_is_held_to_the_protocol(
     sandbox: Sandbox, strange: str, code: int, message: str
 ) -> None:
-    plugin = sandbox.script("strange", "cli.strange_plugin")
+    plugin = sandbox.script("strange", "tests.cli.strange_plugin")
     command = [str(sandbox.program), "run", "--plugin", str(plugin), "--", "x"]
     result = sandbox.run_command(["/usr/bin/env", f"STRANGE={strange}", *command])
     assert message in result.stderr
@@ -311,7 +311,7 @@ def test_any_plugin_is_held_to_the_protocol(
 
 
 def test_a_start_that_hangs_can_be_interrupted(sandbox: Sandbox) -> None:
-    plugin = sandbox.script("strange", "cli.strange_plugin")
+    plugin = sandbox.script("strange", "tests.cli.strange_plugin")
     command = [str(sandbox.program), "run", "-v", "--plugin", str(plugin), "--", "x"]
     env = {**sandbox.environ, "STRANGE": "hang"}
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as process:
@@ -321,7 +321,7 @@ def test_a_start_that_hangs_can_be_interrupted(sandbox: Sandbox) -> None:
                 process.send_signal(signal.SIGINT)
                 break
         assert "x: was stopped before it had started\n" in process.stderr.read()
-        assert process.wait(30) == 128 + signal.SIGINT
+        assert process.wait(LIMIT_S) == 128 + signal.SIGINT
 
 
 def test_a_go_plugin_is_driven_like_our_own(sandbox: Sandbox) -> None:

@@ -8,6 +8,7 @@ import trio
 from tests.support.exits import assert_exited, assert_lost, assert_signaled
 from tests.support.family import freeze, kill, send, thaw
 from tests.support.host import Host, open_host
+from tests.support.leaks import remove_cgroups
 from tests.support.scripts import SLEEP
 from tests.support.task import Task
 from tests.support.waiting import until
@@ -148,6 +149,7 @@ async def test_after_a_reboot_a_running_task_is_lost() -> None:
         task = host.sh(SLEEP)
         handle = await host.start(task)
         await everything_dies(host, task)
+        await remove_cgroups(host.run_names())
         host.rewrite(task, "executor.json", boot_id="another boot")
         await host.launch()
         await host.plugin.recover(handle)
@@ -175,6 +177,7 @@ async def test_a_stranger_that_has_the_pid_of_a_dead_executor_is_left_alone(stra
         await host.start(decoy)
         innocent = decoy.workload
         await kill(task.executor)
+        await host.plugin.wait(task)
         await host.plugin.kill()
         (task.run.path / "exit.json").unlink()
         changes: dict[str, object] = {"pid": innocent.pid, "start_ticks": innocent.start_ticks}

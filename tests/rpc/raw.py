@@ -54,13 +54,17 @@ def message(note: Note | None = None, *, compressed: int = 0) -> bytes:
 
 
 class RawPeer:
-    """One end of a connection. `frames` holds what has arrived and nobody has waited for yet."""
+    """One end of a connection.
+
+    `frames` holds what has arrived and nobody has waited for yet, `seen` all that has arrived.
+    """
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.stream = stream
         self.encoder: Any = hpack.Encoder()
         self.decoder: Any = hpack.Decoder()
         self.frames: list[Any] = []
+        self.seen: list[Any] = []
         self.is_closed = False
         self._buffer = b""
 
@@ -121,6 +125,11 @@ class RawPeer:
             if isinstance(frame, hf.HeadersFrame):
                 frame.fields = dict(self.decoder.decode(frame.data))
             self.frames.append(frame)
+            self.seen.append(frame)
+
+    def seen_of(self, kind: type, stream_id: int = 0) -> list[Any]:
+        """All frames of a kind that have come on a stream, waited for or not."""
+        return [f for f in self.seen if isinstance(f, kind) and f.stream_id == stream_id]
 
     async def next_of(self, kind: type, stream_id: int = 0) -> Any:
         return await self.next(lambda f: isinstance(f, kind) and f.stream_id == stream_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 import trio
@@ -162,7 +163,7 @@ async def test_a_server_that_closes_makes_calls_unavailable() -> None:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(close)
-            call = lambda: channel.unary_unary(UNARY, Note(), Note)  # noqa: E731
+            call = partial(channel.unary_unary, UNARY, Note(), Note)
             assert await outcome(call) is StatusCode.UNAVAILABLE
             assert await outcome(call) is StatusCode.UNAVAILABLE
             await channel.wait_closed()
@@ -181,13 +182,43 @@ async def test_a_call_that_is_left_is_reset() -> None:
                 peer.headers(3, GRPC), peer.headers(3, [("grpc-status", "0")], end=True)
             )
             assert [note async for note in notes] == []
-        await peer.next_of(hf.DataFrame, 3)
-        assert not [f for f in peer.frames if f.stream_id == 3], "what is over is not reset"
+            await peer.send(hf.PingFrame(0, b"12345678"))
+        await peer.next_of(hf.PingFrame)
+        assert not peer.seen_of(hf.RstStreamFrame, 3), "what is over is not reset"
+        assert len(peer.seen_of(hf.RstStreamFrame, 1)) == 1, "what came late is not answered"
+
+
+async def test_an_early_status_ends_what_is_still_being_sent() -> None:
+    async with raw_server({INITIAL_WINDOW: 10}) as (channel, peer):
+
+        async def answer() -> None:
+            await peer.next_of(hf.DataFrame, 1)
+            await peer.send(head(peer), note(peer), OK_TRAILERS(peer))
+            assert (await peer.next_of(hf.RstStreamFrame, 1)).error_code == 0
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(answer)
+            request = Note(data=bytes(100))
+            result = await outcome(lambda: channel.unary_unary(UNARY, request, Note))
+        assert result == Note(text="a")
+
+
+async def test_a_client_closes_once_a_server_that_goes_away_has_answered() -> None:
+    async with raw_server() as (channel, peer), trio.open_nursery() as nursery:
+
+        async def answer() -> None:
+            await peer.next_of(hf.DataFrame, 1)
+            await peer.send(hf.GoAwayFrame(0, 1, 0), head(peer), note(peer), OK_TRAILERS(peer))
+            await peer.wait_closed()
+
+        nursery.start_soon(answer)
+        assert await outcome(lambda: channel.unary_unary(UNARY, Note(), Note)) == Note(text="a")
+        await channel.wait_closed()
 
 
 async def test_a_deadline_is_sent_and_kept() -> None:
     async with raw_server() as (channel, peer):
-        call = lambda: channel.unary_unary(UNARY, Note(), Note, deadline_s=0.05)  # noqa: E731
+        call = partial(channel.unary_unary, UNARY, Note(), Note, deadline_s=0.05)
         assert await outcome(call) is StatusCode.DEADLINE_EXCEEDED
         fields = (await peer.next_of(hf.HeadersFrame, 1)).fields
         assert fields["grpc-timeout"][-1] in "num"
@@ -199,9 +230,7 @@ async def test_a_deadline_also_limits_sending() -> None:
         async with channel.stream_stream(BIDI, Note, deadline_s=0.05) as call:
             with pytest.raises(RpcError, match="DEADLINE_EXCEEDED"):
                 await call.send(Note(data=bytes(100)))
-        call_ = lambda: channel.unary_unary(  # noqa: E731
-            UNARY, Note(data=bytes(100)), Note, deadline_s=0.05
-        )
+        call_ = partial(channel.unary_unary, UNARY, Note(data=bytes(100)), Note, deadline_s=0.05)
         assert await outcome(call_) is StatusCode.DEADLINE_EXCEEDED
 
 
@@ -224,7 +253,7 @@ async def test_calls_wait_while_the_server_allows_no_more() -> None:
             for stream_id in (1, 3, 5):
                 await peer.next_of(hf.DataFrame, stream_id)
                 await trio.testing.wait_all_tasks_blocked()
-                assert not [f for f in peer.frames if f.stream_id > stream_id]
+                assert not [f for f in peer.seen if f.stream_id > stream_id]
                 await peer.send(
                     peer.headers(stream_id, GRPC),
                     peer.data(stream_id, message(Note(text="a"))),
@@ -236,7 +265,7 @@ async def test_calls_wait_while_the_server_allows_no_more() -> None:
 async def test_a_call_that_waits_for_its_turn_keeps_its_deadline_and_sees_the_end() -> None:
     async with raw_server({MAX_CONCURRENT_STREAMS: 0}) as (channel, peer):
         await trio.testing.wait_all_tasks_blocked()
-        late = lambda: channel.unary_unary(UNARY, Note(), Note, deadline_s=0.05)  # noqa: E731
+        late = partial(channel.unary_unary, UNARY, Note(), Note, deadline_s=0.05)
         assert await outcome(late) is StatusCode.DEADLINE_EXCEEDED
 
         async def close() -> None:
@@ -245,7 +274,7 @@ async def test_a_call_that_waits_for_its_turn_keeps_its_deadline_and_sees_the_en
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(close)
-            call = lambda: channel.unary_unary(UNARY, Note(), Note)  # noqa: E731
+            call = partial(channel.unary_unary, UNARY, Note(), Note)
             assert await outcome(call) is StatusCode.UNAVAILABLE
 
 

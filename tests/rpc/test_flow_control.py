@@ -11,6 +11,7 @@ from trio_driver.rpc import ClientCall, Server, open_channel
 from .probe import BIDI, CLIENT_STREAM, SERVER_STREAM, Probe
 from .probe_pb2 import Note
 from .raw import RawPeer, hf, message, raw_client, request_headers, stream_pair
+from .streams import Tap
 
 INITIAL_WINDOW = 4
 MAX_FRAME = 5
@@ -114,7 +115,7 @@ async def test_a_handler_that_does_not_read_grants_no_more_than_its_window() -> 
         await trio.testing.wait_all_tasks_blocked(0.05)
         await peer.send(hf.PingFrame(0, b"a ping.."))
         await peer.next_of(hf.PingFrame)
-        assert not [f for f in peer.frames if isinstance(f, hf.WindowUpdateFrame)]
+        assert not peer.seen_of(hf.WindowUpdateFrame, 1)
         read_on.set()
         assert (await peer.next_of(hf.WindowUpdateFrame, 1)).window_increment > window // 2
         await peer.send(peer.data(1, b"", end=True))
@@ -178,7 +179,33 @@ async def test_windows_that_shrink_while_data_is_sent_are_kept() -> None:
         await peer.send(smaller, window_update(0, MIB), window_update(1, 65_535))
         await data_bytes(peer, 1, 1_000)
         assert await peer.call(3) == 0
-        assert not [f for f in peer.frames if isinstance(f, hf.DataFrame) and f.stream_id == 1]
+        sent = sum(len(f.data) for f in peer.seen_of(hf.DataFrame, 1))
+        assert sent == 65_535 + 1_000
+
+
+async def test_a_client_that_does_not_read_answers_is_not_read_either() -> None:
+    ours, theirs = stream_pair()
+    tap = Tap(ours)
+    received = 0
+
+    def count(data: bytes) -> None:
+        nonlocal received
+        received += len(data)
+
+    tap.on_received = count
+    async with trio.open_nursery() as nursery, theirs:
+        nursery.start_soon(Server([Probe()]).serve_stream, tap)
+        peer = RawPeer(theirs)
+        await peer.start(is_client=True)
+        await peer.send(peer.request(1, path="/nobody"))
+        await peer.trailers(1)
+        tap.before_send = trio.Event
+        refused = [peer.request(stream_id, path="/nobody") for stream_id in range(3, 60_003, 2)]
+        everything = b"".join(refused)
+        nursery.start_soon(peer.send, everything)
+        await trio.testing.wait_all_tasks_blocked(0.1)
+        assert received < 0.8 * len(everything)
+        nursery.cancel_scope.cancel()
 
 
 async def test_messages_that_never_wait_leave_other_tasks_their_turn() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trio_driver.rpc.frames import (
@@ -33,6 +33,7 @@ def encode(frames: list[tuple[int, int, bytes]]) -> bytes:
 
 
 @given(frames=FRAMES, sizes=st.lists(st.integers(1, 40), min_size=1))
+@settings(deadline=None)
 def test_frames_come_out_whole_however_the_bytes_arrive(
     frames: list[tuple[int, int, bytes]], sizes: list[int]
 ) -> None:
@@ -50,6 +51,7 @@ def test_frames_come_out_whole_however_the_bytes_arrive(
 
 
 @given(st.binary())
+@settings(deadline=None)
 def test_any_bytes_are_frames_or_a_wire_error(data: bytes) -> None:
     cutter = FrameCutter(expect_preface=False)
     with suppress(WireError):

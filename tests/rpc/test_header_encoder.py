@@ -6,7 +6,7 @@ from typing import Any
 
 import hpack
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trio_driver.rpc.header_encoder import LiteralEncoder
@@ -19,6 +19,7 @@ def decode(decoder: Any, block: bytes) -> list[tuple[bytes, bytes]]:
 
 
 @given(st.lists(FIELDS))
+@settings(deadline=None)
 def test_fields_survive_the_wire(blocks: list[list[tuple[bytes, bytes]]]) -> None:
     encoder, decoder = LiteralEncoder(), hpack.Decoder()
     for fields in blocks:

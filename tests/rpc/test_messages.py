@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trio_driver.rpc import RpcError
@@ -20,6 +20,7 @@ def reader(encoding: bytes = b"identity", limit: int = 1_000) -> MessageReader:
 
 
 @given(payloads=st.lists(st.binary(max_size=30)), sizes=st.lists(st.integers(1, 20), min_size=1))
+@settings(deadline=None)
 def test_messages_come_out_whole_however_the_data_arrives(
     payloads: list[bytes], sizes: list[int]
 ) -> None:
@@ -34,6 +35,7 @@ def test_messages_come_out_whole_however_the_data_arrives(
 
 
 @given(st.binary())
+@settings(deadline=None)
 def test_any_data_is_messages_or_an_rpc_error(data: bytes) -> None:
     with suppress(RpcError):
         for message in reader(b"gzip").feed(data):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from trio_driver.rpc.metadata import (
@@ -27,11 +27,13 @@ PAIRS = st.one_of(
 
 
 @given(st.lists(PAIRS))
+@settings(deadline=None)
 def test_metadata_survives_the_wire(pairs: list[tuple[str, str | bytes]]) -> None:
     assert list(decode_metadata(encode_metadata(pairs))) == pairs
 
 
 @given(st.binary())
+@settings(deadline=None)
 def test_binary_values_may_be_padded_or_not(value: bytes) -> None:
     bare = encode_binary(value)
     assert b"=" not in bare
@@ -74,6 +76,7 @@ def test_metadata_that_cannot_be_sent_is_a_value_error(key: str, value: str | by
 
 
 @given(st.floats(0, 1e8))
+@settings(deadline=None)
 def test_a_timeout_is_never_shortened_and_fits_eight_digits(timeout_s: float) -> None:
     assume(timeout_s == 0 or timeout_s > 1e-9)
     encoded = encode_timeout(timeout_s)

@@ -172,6 +172,28 @@ async def test_a_cancelled_reply_to_a_client_that_does_not_read_breaks_the_conne
         await peer.wait_closed()
 
 
+async def test_a_cancelled_reply_that_was_written_in_time_leaves_the_connection_as_it_was(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    handler = Committing()
+    async with served(handler.start_task) as (peer, tap, _):
+        gate = trio.Event()
+        tap.before_send = lambda: gate
+        await peer.send(peer.request(1))
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        handler.cancel_scope.cancel()
+        await trio.sleep(0.5)
+        gate.set()
+        assert await peer.status(1) == 0
+        slow = trio.Event()
+        tap.before_send = lambda: slow
+        await peer.send(hf.PingFrame(0, b"12345678"))
+        await trio.sleep(10)
+        slow.set()
+        await peer.next_of(hf.PingFrame)
+    assert handler.outcome == "committed"
+
+
 async def test_a_deadline_does_not_reach_a_handler_that_has_replied() -> None:
     after: list[float] = []
 

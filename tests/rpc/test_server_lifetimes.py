@@ -22,7 +22,7 @@ from trio_driver.rpc import (
 
 from .probe import BIDI, UNARY, Probe, Watched, connected, echo, serving
 from .probe_pb2 import Note
-from .raw import stream_pair
+from .raw import hf, raw_client, stream_pair
 
 
 def open_fds() -> int:
@@ -159,6 +159,32 @@ async def test_a_handlers_clean_up_may_outlast_its_connection_and_is_waited_for(
             calls.cancel_scope.cancel()
         assert not cleaned.is_set()
     assert cleaned.is_set()
+
+
+async def test_a_handler_that_shields_itself_sees_its_connection_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    outcomes: list[str] = []
+    running = trio.Event()
+
+    async def insist(_note: Note, request: ServerCall) -> None:
+        running.set()
+        # Shield: a handler that ignores its cancellation is what the test is about.
+        # Ends by: the connection's end, at the latest after five seconds.
+        with trio.fail_after(5, shield=True):
+            try:
+                await request.reply(Note(data=bytes(1_000_000)))
+            except trio.BrokenResourceError:
+                outcomes.append("broken")
+                raise
+
+    async with raw_client(Probe(unary=insist)) as peer:
+        await peer.send(peer.request(1))
+        await running.wait()
+        await peer.next_of(hf.DataFrame, 1)
+        await trio.testing.wait_all_tasks_blocked()  # it waits for the client's window
+    assert outcomes == ["broken"]
+    assert not caplog.records, "its answer has nobody to go to, which is no bug"
 
 
 async def test_an_error_in_a_cancelled_handler_ends_nothing_else(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trio_driver._proto import status_pb2
@@ -16,6 +16,7 @@ DETAILS = st.lists(st.tuples(st.text(), st.binary()), max_size=3).map(tuple)
 
 
 @given(code=CODES, text=st.text(max_size=200), details=DETAILS)
+@settings(deadline=None)
 def test_a_status_survives_the_wire(
     code: StatusCode, text: str, details: tuple[tuple[str, bytes], ...]
 ) -> None:

@@ -86,6 +86,17 @@ def test_a_message_larger_than_all_windows_goes_through_to_a_reader() -> None:
     assert happened == [ev.MessageReceived(1, message), ev.InputEnded(1)]
 
 
+def test_the_connections_window_is_given_back() -> None:
+    client, server = pair()
+    for stream_id in range(1, 41, 2):  # 20 MiB; the window has 16
+        assert client.send_request("/a/B", (), None) == stream_id
+        exchange(client, server)
+        server.want(stream_id)
+        client.send_message(stream_id, bytes(MIB), end=True)
+        _, happened = exchange(client, server)
+        assert happened == [ev.MessageReceived(stream_id, bytes(MIB)), ev.InputEnded(stream_id)]
+
+
 def test_operations_on_a_stream_that_is_over_do_nothing() -> None:
     client, server = pair()
     stream_id = client.send_request("/a/B", (), None)
@@ -102,7 +113,7 @@ def test_operations_on_a_stream_that_is_over_do_nothing() -> None:
 
 
 @given(st.binary(max_size=200), st.booleans())
-@settings(max_examples=300)
+@settings(deadline=None, max_examples=300)
 def test_no_bytes_make_a_wire_raise(data: bytes, is_server: bool) -> None:
     if is_server:
         wire: Wire = ServerWire(max_message_bytes=MIB)
@@ -133,7 +144,7 @@ def frames(draw: st.DrawFn) -> bytes:
 
 
 @given(frames(), st.booleans())
-@settings(max_examples=500)
+@settings(deadline=None, max_examples=500)
 def test_no_frames_make_a_wire_raise(data: bytes, is_server: bool) -> None:
     client, server = pair()
     stream_id = client.send_request("/a/B", (), None)

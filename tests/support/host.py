@@ -111,7 +111,9 @@ class Host:
         plugin: RunningPlugin = await self._nursery.start(
             self._run_plugin, command, {**self.environ, **(env or {})}
         )
-        self.plugins.append(plugin)
+        self.plugins.append(
+            plugin
+        )  # first, so that one that refuses its configuration is ended too
         self.family.plugin_pids.add(plugin.process.pid)
         with trio.fail_after(LIMIT_S):
             options = {"state_dir": str(self.state_dir), **(config or {})}
@@ -133,10 +135,7 @@ class Host:
         return handle
 
     async def kill_spawner(self, *, is_replaced: bool) -> None:
-        """SIGKILL the spawner; wait until another one serves if there should be one.
-
-        A killed spawner leaves its socket and lock, until somebody sweeps.
-        """
+        """SIGKILL the spawner; wait until another one serves if there should be one."""
         dead = self.spawner
         self.spawner_files = {
             name for name in files_below(self.state_dir) if _is_spawner_file(name)
@@ -151,6 +150,12 @@ class Host:
                 ),
                 "another spawner listens",
             )
+
+    def spawner_may_die(self) -> None:
+        """What a killed spawner leaves is no leak: its socket and lock, until somebody sweeps."""
+        self.spawner_files = {
+            name for name in files_below(self.state_dir) if _is_spawner_file(name)
+        }
 
     async def shut_down(self, plugin: RunningPlugin | None = None) -> None:
         """End a plugin, by default the last one, as an agent does that stops gracefully."""

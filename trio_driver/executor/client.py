@@ -101,7 +101,7 @@ async def open_executor(
     finally:
         try:
             if not executor.is_committed:
-                await _end(state, run, spawned.pidfd)
+                await _end(state, run, spawned.pidfd)  # noqa: ASYNC102 - it has its own shield
         finally:
             os.close(spawned.pidfd)
             trio.lowlevel.notify_closing(spawned.control)

@@ -131,7 +131,7 @@ def _become_workload(
         _follow(plan, executor_pid, report)
     except _StepError as error:
         os.write(report, error.report)
-    except BaseException as error:
+    except BaseException as error:  # noqa: ASYNC103 - a fork: it never returns
         number = error.errno if isinstance(error, OSError) and error.errno else errno.EIO
         os.write(report, _StepError("launch", type(error).__name__, number).report)
     finally:

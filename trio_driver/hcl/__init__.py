@@ -13,9 +13,9 @@
 `kinds` says which annotations there are. Usable alone: imports only `_proto` and msgspec.
 """
 
-from trio_driver.hcl.agent import encode
 from msgspec import Struct
 
+from trio_driver.hcl.agent import encode
 from trio_driver.hcl.declare import Duration, doc
 from trio_driver.hcl.decode import decode
 from trio_driver.hcl.errors import ConfigError, Problem

@@ -97,9 +97,8 @@ class ServerCall:
         try:
             with self.scope:
                 await self._run_handler(method)
-        except* (
-            Exception
-        ) as errors:  # what else is in a group, a cancellation from outside, goes on
+        # With a star: what else is in a group, a cancellation from outside, goes on.
+        except* Exception as errors:
             status = self._status_of(errors)
         if self.scope.cancelled_caught:  # by a reset there is nobody to tell, and this is not sent
             status = Status(StatusCode.DEADLINE_EXCEEDED, "the deadline has passed")

@@ -238,7 +238,7 @@ async def open_channel(
     failure: Exception | None = None
     async with stream, trio.open_nursery() as nursery:
         connection = ClientConnection(stream, max_message_bytes=max_message_bytes)
-        nursery.start_soon(connection.run)
+        nursery.start_soon(_run_and_close, connection)
         try:
             yield Channel(connection)
         except Exception as error:
@@ -246,6 +246,11 @@ async def open_channel(
         nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure
+
+
+async def _run_and_close(connection: ClientConnection) -> None:
+    await connection.run()
+    await connection.stream.aclose()  # a server that goes away may wait for it
 
 
 @asynccontextmanager

@@ -122,3 +122,8 @@ def find(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
         if key == name:
             return value
     return None
+
+
+def header_list_bytes(headers: Headers) -> int:
+    """Size of a header list as HTTP/2 counts it (RFC 9113 section 6.5.2)."""
+    return sum(len(name) + len(value) + 32 for name, value in headers)

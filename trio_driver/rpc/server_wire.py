@@ -27,7 +27,7 @@ from trio_driver.rpc.frames import (
 from trio_driver.rpc.messages import MessageReader
 from trio_driver.rpc.service import StatusCode
 from trio_driver.rpc.status import RpcError, Status, encode_status
-from trio_driver.rpc.wire import Wire, WireStream, header_list_bytes
+from trio_driver.rpc.wire import Wire, WireStream
 
 MAX_CONCURRENT_STREAMS = 16_384
 """RPCs at a time on one connection. An agent holds several per task, and queues without a timeout
@@ -135,7 +135,7 @@ def _read_request(
         raise _NotGrpc(b"405")
     if not (md.find(headers, b"content-type") or b"").startswith(b"application/grpc"):
         raise _NotGrpc(b"415")
-    if header_list_bytes(headers) > MAX_HEADER_LIST_BYTES:
+    if md.header_list_bytes(headers) > MAX_HEADER_LIST_BYTES:
         raise RpcError(StatusCode.RESOURCE_EXHAUSTED, "too much metadata")
     timeout = md.find(headers, b"grpc-timeout")
     try:

@@ -269,30 +269,35 @@ class Wire:
                 pass
             case _:  # PRIORITY and unknown kinds mean nothing to us
                 return
-        for event in self._feed(frame.raw):
+        for event in self._feed(frame):
             if handler := self.h2_handlers.get(event.__class__):
                 handler(event, happened)
 
-    def _feed(self, raw: bytes) -> list[Any]:
+    def _feed(self, frame: Frame) -> list[Any]:
+        is_late = frame.stream_id not in self.streams and self._was_opened(frame.stream_id)
         try:
-            events: list[Any] = self.h2.receive_data(raw)
+            events: list[Any] = self.h2.receive_data(frame.raw)
         except h2.exceptions.ProtocolError as error:
             self.h2.clear_outbound_data_buffer()  # its GOAWAY; ours follows
             raise WireError(int(error.error_code), f"malformed HTTP/2: {error}") from error
         except Exception as error:  # h2 3.2 lets hyperframe's and its own assertions through
             self.h2.clear_outbound_data_buffer()
             raise WireError(PROTOCOL_ERROR, f"malformed HTTP/2: {error!r}") from error
+        if is_late:  # headers of a stream that we have reset: h2 would reset it once more
+            self.h2.clear_outbound_data_buffer()
         self.collect()
         return events
+
+    def _was_opened(self, stream_id: int) -> bool:
+        highest: int = max(self.h2.highest_inbound_stream_id, self.h2.highest_outbound_stream_id)
+        return 0 < stream_id <= highest
 
     def _take_stray(self, frame: Frame) -> None:
         """A frame for a stream that is over, or never was: only the connection's window remembers
         it."""
         if frame.kind != FrameKind.DATA:
             return
-        if frame.stream_id > max(
-            self.h2.highest_inbound_stream_id, self.h2.highest_outbound_stream_id
-        ):
+        if not self._was_opened(frame.stream_id):
             raise WireError(PROTOCOL_ERROR, "DATA on a stream that was never opened")
         self._uncredited_stray_bytes += frame.payload_bytes
         if self._uncredited_stray_bytes >= CONNECTION_WINDOW_BYTES // 4:
@@ -389,8 +394,3 @@ class Wire:
     def _forget(self, stream_id: int) -> None:
         del self.streams[stream_id]
         self._blocked.pop(stream_id, None)
-
-
-def header_list_bytes(headers: list[tuple[bytes, bytes]]) -> int:
-    """Size of a header list as HTTP/2 counts it (RFC 9113 section 6.5.2)."""
-    return sum(len(name) + len(value) + 32 for name, value in headers)

@@ -263,7 +263,7 @@ class _Zygote:
             os.setsid()
             self._run_executor(self._state, request, plugin, control_fd)
             status = 0
-        except BaseException:
+        except BaseException:  # noqa: ASYNC103 - a fork: it never returns
             LOGGER.exception("executor of task %s failed", request.task_id)
         finally:
             os._exit(status)

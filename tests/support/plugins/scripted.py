@@ -67,7 +67,9 @@ class Scripted(Driver[PluginConfig, ScriptedConfig]):
 
     async def _ignore_cancellation(self, task: Task[ScriptedConfig]) -> TaskExit:
         async with task.open_workload(task.config.command, *task.config.args):
-            with trio.CancelScope(shield=True):
+            # Shield: a run that does not unwind is what the tests are about.
+            # Ends by: the deadline, long after any test.
+            with trio.move_on_after(3600, shield=True):
                 await trio.sleep_forever()
         raise AssertionError("not reached")
 
