@@ -1,4 +1,5 @@
-"""A Nomad task driver on Trio, and the kit to write others: a driver is one class with one async function.
+"""A Nomad task driver on Trio, and the kit to write others: a driver is one class with one async
+function.
 
     class Hello(Driver[PluginConfig, HelloConfig]):
         name = "hello"
@@ -10,13 +11,13 @@
     if __name__ == "__main__":
         trio_driver.main(Hello)
 
-The names below are the author's surface; README.md says how to install a driver, NOTES.md how it works.
+The names below are the author's surface; README.md says how to install a driver, NOTES.md how it
+works.
 
-Importing this package has one effect, and only in a process that a Nomad agent started as a plugin: what the
-process prints
-from then on goes to the agent's log. An agent takes the first line on stdout for the handshake (H2), so that a
-`print` at
-the top of a driver's file would end the plugin otherwise.
+Importing this package has one effect, and only in a process that a Nomad agent started as a plugin:
+what the process prints from then on goes to the agent's log. An agent takes the first line on
+stdout for the handshake (H2), so that a `print` at the top of a driver's file would end the plugin
+otherwise.
 """
 
 import importlib
@@ -75,8 +76,8 @@ _HOMES = {
     "Workload": "executor",
     "main": "sdk",
 }
-"""Where the names live that `model` does not hold. They are imported when they are asked for: each package is
-usable alone."""
+"""Where the names live that `model` does not hold. They are imported when they are asked for: each
+package is usable alone."""
 
 
 def __getattr__(name: str) -> object:

@@ -192,7 +192,6 @@ async def test_a_holder_of_the_fence_without_a_record_is_evicted() -> None:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(start_in_vain)
-            await host.becomes(executors=1)
             await until(lambda: not host.faults.is_armed, "the executor stands")
             await host.launch()
             await host.start(host.again(task))

@@ -153,7 +153,7 @@ async def test_a_start_cancelled_while_it_waits_for_its_turn_starts_nothing() ->
         second = host.again(first)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(host.plugin.start, first)
-            await host.becomes(executors=1)
+            await host.begun(first)
             with trio.move_on_after(0.2):
                 await host.plugin.start(second)
             assert host.family.counts().executors == 1

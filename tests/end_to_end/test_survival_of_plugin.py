@@ -11,7 +11,6 @@ from tests.support.faults import Fault
 from tests.support.host import FAULTY, SCRIPTED, Host, open_host
 from tests.support.scripts import FAMILY, FAMILY_SIZE, SLEEP
 from tests.support.task import Task
-from tests.support.waiting import until
 from trio_driver.linux import is_alive
 from trio_driver.rpc import RpcError
 
@@ -35,8 +34,7 @@ async def test_a_provisional_executor_ends_with_its_plugin() -> None:
         task = host.task(config={"mode": "never-started"})
         async with trio.open_nursery() as nursery:
             nursery.start_soon(start_until_lost, host, task)
-            await host.becomes(executors=1)
-            await until(lambda: task.run.read_executor() is not None, "the executor has begun")
+            await host.begun(task)
             await host.plugin.kill()
         await host.becomes(plugins=0, spawners=0)
         await host.nothing_is_left()

@@ -107,7 +107,7 @@ async def test_a_provisional_executor_ends_when_plugin_and_spawner_die_together(
         task = host.task(config={"mode": "never-started"})
         async with trio.open_nursery() as nursery:
             nursery.start_soon(start_in_vain, host, task)
-            await until(lambda: task.run.read_executor() is not None, "the executor has begun")
+            await host.begun(task)
             await host.kill_spawner(is_replaced=False)
             await host.plugin.kill()
         await host.becomes(plugins=0, spawners=0)

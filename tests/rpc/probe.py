@@ -159,10 +159,10 @@ class Watched:
         )
 
     async def wait_running(self, count: int) -> None:
-        with trio.fail_after(10):
+        with trio.fail_after(20):
             await self.running.wait_value(count)
 
     async def wait_cancelled(self, count: int) -> None:
-        with trio.fail_after(10):
+        with trio.fail_after(20):
             await self.cancelled.wait_value(count)
             await self.running.wait_value(0)

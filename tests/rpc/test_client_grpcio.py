@@ -173,7 +173,7 @@ async def test_an_early_answer_ends_a_client_stream(grpcio: Peer, socket_path: P
             await trio.lowlevel.checkpoint()
 
     async with open_unix_channel(socket_path) as channel:
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             answer = await channel.stream_unary(CLIENT_STREAM, endless(), Note)
         assert answer.text == "early"
         assert (await channel.unary_unary(UNARY, Note(text="a"), Note)).text == "a"
@@ -188,9 +188,9 @@ async def test_a_killed_server_makes_calls_unavailable(grpcio: Peer, socket_path
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(kill)
-            with trio.fail_after(10):
+            with trio.fail_after(20):
                 assert (await fails(channel, Note(text="wait"))).code is StatusCode.UNAVAILABLE
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             assert (await fails(channel, Note())).code is StatusCode.UNAVAILABLE
             await channel.wait_closed()
 
@@ -209,7 +209,7 @@ async def test_a_server_that_goes_away_finishes_the_calls_that_it_has(
             await grpcio.ask("wait_for", started=1)
             nursery.start_soon(lambda: grpcio.ask("stop", grace=5))
         assert len(answers) == 1
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await channel.wait_closed()
             assert (await fails(channel, Note())).code is StatusCode.UNAVAILABLE
 

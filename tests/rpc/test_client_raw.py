@@ -34,7 +34,7 @@ async def raw_server(
 
 async def outcome(call: Callable[[], Awaitable[Note]]) -> Note | StatusCode:
     try:
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             return await call()
     except RpcError as error:
         return error.code

@@ -18,7 +18,7 @@ from .probe_pb2 import Note
 from .raw import RawPeer, hf, stream_pair
 from .streams import Tap
 
-LIMIT_S = 5
+LIMIT_S = 20
 """Seconds after which what a test waits for is not going to happen."""
 
 

@@ -220,7 +220,7 @@ async def test_pings_of_a_client_that_keeps_alive_are_answered(
     # C-core closes a connection whose ping is not answered within the timeout.
     options = [
         ["grpc.keepalive_time_ms", 50],
-        ["grpc.keepalive_timeout_ms", 100],
+        ["grpc.keepalive_timeout_ms", 500],
         ["grpc.http2.max_pings_without_data", 0],
     ]
     pings = AsyncValue(0)

@@ -110,14 +110,14 @@ async def test_a_drained_server_returns(socket_path: Path) -> None:
             await started.wait()
             server.drain()
             server.drain()
-            with trio.fail_after(5):
+            with trio.fail_after(20):
                 await server.connections.wait_value(1)  # the one without a call is closed
             with pytest.raises(ConnectionRefusedError):
                 await trio.open_unix_socket(str(socket_path))
             with pytest.raises(RpcError, match="UNAVAILABLE"):
                 await channel.unary_unary(UNARY, Note(), Note)
             go_on.set()
-            with trio.fail_after(5):
+            with trio.fail_after(20):
                 await channel.wait_closed()
                 await server.connections.wait_value(0)
     assert answers == [Note(text="a")]

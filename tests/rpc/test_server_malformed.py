@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ async def test_the_listener_survives_many_bad_connections(socket_path: Path) -> 
             peer = RawPeer(stream)
             await peer.start(is_client=True)
             assert await peer.call(1) == OK
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await server.connections.wait_value(0)
         assert len(os.listdir("/proc/self/fd")) <= open_before + 1, "the listener"
 
@@ -244,10 +245,10 @@ async def test_a_long_integer_in_a_header_block_stalls_nobody() -> None:
     more = hf.ContinuationFrame(1, b"\x80" * 16_000 + b"\x01")
     more.flags.add("END_HEADERS")
     async with raw_client() as peer:
-        before = trio.current_time()
+        before_s = time.process_time()
         await peer.send(bomb, more)
         await peer.wait_closed()
-        assert trio.current_time() - before < 0.5
+        assert time.process_time() - before_s < 0.5
 
 
 async def test_the_preface_may_come_in_pieces(socket_path: Path) -> None:

@@ -151,6 +151,10 @@ class Host:
                 "another spawner listens",
             )
 
+    async def begun(self, task: Task) -> None:
+        """Wait until the executor of `task` is at work; another fork may be the spawner's rehearsal."""
+        await until(lambda: task.run.read_executor() is not None, f"{task.id} has an executor")
+
     def spawner_may_die(self) -> None:
         """What a killed spawner leaves is no leak: its socket and lock, until somebody sweeps."""
         self.spawner_files = {

@@ -27,7 +27,12 @@ def cgroups_of(run_names: Collection[str]) -> list[str]:
 
 def files_below(directory: Path) -> list[str]:
     """Everything below `directory`, relative to it, sorted."""
-    return sorted(str(path.relative_to(directory)) for path in directory.rglob("*"))
+    found = [
+        os.path.join(parent, name)
+        for parent, directories, files in os.walk(directory)  # takes what vanishes as gone
+        for name in (*directories, *files)
+    ]
+    return sorted(os.path.relpath(path, directory) for path in found)
 
 
 async def remove_cgroups(run_names: Collection[str]) -> None:

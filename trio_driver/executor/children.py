@@ -1,9 +1,11 @@
-"""The one place in the executor that reaps: our own workloads, and strangers that became our children.
+"""The one place in the executor that reaps: our own workloads, and strangers that became our
+children.
 
 The executor is a subreaper, so that a process whose parent dies becomes ours, wherever it hid.
 
 Rules:
-- Nobody else calls wait(2) here. A pid stays ours until we reap it, so it may be signalled by number.
+- Nobody else calls wait(2) here. A pid stays ours until we reap it, so it may be signalled by
+  number.
 - A workload is registered between its fork and the next checkpoint, so its exit cannot be missed.
 """
 
@@ -42,7 +44,8 @@ class Children:
         return child_exit
 
     def is_unreaped(self, pid: int) -> bool:
-        """Whether `pid` is a registered child that was not reaped: only then may it be signalled by number."""
+        """Whether `pid` is a registered child that was not reaped: only then may it be signalled by
+        number."""
         return pid in self._exits
 
     async def reap_until_cancelled(
@@ -67,7 +70,8 @@ class Children:
                 child_exit.set(status)
 
     def kill_all_nowait(self) -> bool:
-        """Kill every child we have, workload or stranger, and reap what is dead; whether any is left.
+        """Kill every child we have, workload or stranger, and reap what is dead; whether any is
+        left.
 
         The children of what is killed become ours: repeat until there are none.
         """

@@ -1,14 +1,16 @@
 """The plugin's side of an executor: one that is being opened, and one that Nomad owns.
 
-    async with open_executor(spawner, state, request) as executor:   # left by an exception: executor and
-    workload are gone
-        await executor.start(start_request)                          # done, or an error that names the step
-        await call.reply(...)                                        # written to the agent, or left by the exception
-        executor.commit()                                            # the one way out alive
+    async with open_executor(spawner, state, request) as executor:
+        await executor.start(start_request)   # done, or an error that names the step
+        await call.reply(...)                 # written to the agent, or left by the exception
+        executor.commit()                     # the one way out alive
+
+Left by an exception or a cancellation, executor and workload are gone.
 
 Rules:
 - The block asks nobody's consent to end a run: the kernel is told first, and waited for after.
-- Once committed nothing here ends a run; it is reached through its socket like one that was recovered.
+- Once committed nothing here ends a run; it is reached through its socket like one that was
+  recovered.
 """
 
 import os
@@ -33,8 +35,8 @@ from trio_driver.state import (
 )
 
 REQUEST_LIMIT_S = 2.0
-"""What an executor may take to answer anything but Start. One that is slower is stopped or wedged; no request
-needs its consent."""
+"""What an executor may take to answer anything but Start. One that is slower is stopped or wedged;
+no request needs its consent."""
 
 
 class ExecutorRefusedError(DriverError):
@@ -88,7 +90,8 @@ async def open_executor(
         SpawnError: no spawner could fork one.
         StuckError: the block was left uncommitted, and processes outlive SIGKILL.
 
-    If cancelled uncommitted, executor and workload are killed and waited for, at most `KILL_LIMIT_S`.
+    If cancelled uncommitted, executor and workload are killed and waited for, at most
+    `KILL_LIMIT_S`.
     """
     run = state.run_of(
         task_id=request.task_id, alloc_id=request.alloc_id, task_name=request.task_name
@@ -144,7 +147,8 @@ async def ask_executor(run: Run, request: executor_pb2.Request, what: str) -> No
 
 
 async def follow_stats(run: Run, *, interval_s: float) -> AsyncGenerator[driver_pb2.TaskStats]:
-    """Statistics that the executor takes from its processes, until the task ends or we are cancelled.
+    """Statistics that the executor takes from its processes, until the task ends or we are
+    cancelled.
 
     Raises:
         ExecutorLostError: nobody listens.

@@ -1,10 +1,10 @@
 """Which file a job's `command` names.
 
 Rules (nomad-protocol.md §8.10):
-- The first that exists wins: below the task's `local`, below the task's directory, the absolute path itself, then
-  the agent's PATH. The task's own PATH is not used.
-- Only a file of the task's own directory is made executable, and never through a link: a name in there is the task's
-  to replace, and a mode is not to be changed on whatever it points to.
+- The first that exists wins: below the task's `local`, below the task's directory, the absolute
+  path itself, then the agent's PATH. The task's own PATH is not used.
+- Only a file of the task's own directory is made executable, and never through a link: a name in
+  there is the task's to replace, and a mode is not to be changed on whatever it points to.
 """
 
 import os
@@ -43,7 +43,8 @@ def find_command(command: str, *, task_dir: str, path: str) -> str:
 
 
 def _make_executable(task_dir: str, below: str) -> None:
-    """Add r-x for all to a downloaded file, if it is a plain file of the task's directory; else leave it alone."""
+    """Add r-x for all to a downloaded file, if it is a plain file of the task's directory; else
+    leave it alone."""
     try:
         dir_fd = os.open(task_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

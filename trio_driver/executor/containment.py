@@ -1,14 +1,17 @@
 """Containment: every process of a run can be found, and killed, without being trusted.
 
-The cgroup is of this run alone, never the scope that Nomad made: that one is shared by all runs of a task, and a
-watchman who comes late would kill the next run.
+The cgroup is of this run alone, never the scope that Nomad made: that one is shared by all runs of
+a task, and a watchman who comes late would kill the next run.
 
 Rules:
-- The plan is a value, made from facts about the host; only `open_containment` and `Containment` touch it.
+- The plan is a value, made from facts about the host; only `open_containment` and `Containment`
+  touch it.
 - `kill_nowait` works after any crash of the task's main process, and twice.
-- It is empty when the cgroup is removed, not when it was killed: only a removed cgroup makes joining fail; and when
-  no child is left, for a root workload can leave its cgroup but then becomes our child.
-- Limits go where Nomad's own executors write them: into Nomad's cgroups if there are any, else into ours.
+- It is empty when the cgroup is removed, not when it was killed: only a removed cgroup makes
+  joining fail; and when no child is left, for a root workload can leave its cgroup but then becomes
+  our child.
+- Limits go where Nomad's own executors write them: into Nomad's cgroups if there are any, else into
+  ours.
 
 Strongest first: cgroup v2, v2 beside v1, v1 freezer, none (subreaper, parent-death signal, sweep).
 Not chosen: process groups, for a task leaves one with setsid(2).
@@ -25,12 +28,9 @@ import trio
 from trio_driver.executor.children import Children
 from trio_driver.linux import cgroup
 from trio_driver.model import LaunchError, Resources, TaskSpec
-from trio_driver.state import ContainmentRecord, Tier
+from trio_driver.state import ContainmentRecord, Tier, scope_name
 
 LOGGER = logging.getLogger("trio_driver.executor")
-
-PREFIX = "trio-driver-"
-"""Cgroups that are ours beside nobody's start with it, right below the root of their hierarchy."""
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.0005, 0.02
 """Between two attempts to empty the containment, doubled each time."""
@@ -96,7 +96,8 @@ def plan_containment(
 
 
 def tier_of(mounts: cgroup.Mounts, may_write: Callable[[Path], bool]) -> Tier:
-    """The strongest tier that this host gives to this process; a read-only hierarchy, as in a container, gives none."""
+    """The strongest tier that this host gives to this process; a read-only hierarchy, as in a
+    container, gives none."""
     if mounts.unified is not None and may_write(mounts.unified):
         return Tier.HYBRID if mounts.v1 else Tier.CGROUP_V2
     freezer = mounts.v1.get("freezer")
@@ -116,7 +117,7 @@ def _plan_v2(
         # No controller is enabled below the scope, so that its own limits hold for our child.
         own, limited = scope / f"{run_name}.scope", scope
     else:
-        own = limited = unified / f"{PREFIX}{run_name}.scope"
+        own = limited = unified / scope_name(run_name)
     return ContainmentPlan(
         tier=Tier.CGROUP_V2,
         kill_path=own,
@@ -133,7 +134,7 @@ def _plan_hybrid(
     unified: Path,
     exists: Callable[[Path], bool],
 ) -> ContainmentPlan:
-    own = unified / f"{PREFIX}{run_name}.scope"
+    own = unified / scope_name(run_name)
     joined, made, limited = _v1_paths(run_name, spec, mounts, exists)
     return ContainmentPlan(
         tier=Tier.HYBRID,
@@ -153,7 +154,7 @@ def _plan_freezer(
     own = (
         nomad / f"{run_name}.scope"
         if exists(nomad)
-        else mounts.v1["freezer"] / f"{PREFIX}{run_name}.scope"
+        else mounts.v1["freezer"] / scope_name(run_name)
     )
     return ContainmentPlan(
         tier=Tier.FREEZER,
@@ -173,7 +174,8 @@ def _nomad_name(spec: TaskSpec) -> str:
 def _v1_paths(
     run_name: str, spec: TaskSpec, mounts: cgroup.Mounts, exists: Callable[[Path], bool]
 ) -> tuple[list[Path], list[Path], dict[str, Path]]:
-    """The v1 cgroups to join, those of them that are ours to make, and where limits go by hierarchy."""
+    """The v1 cgroups to join, those of them that are ours to make, and where limits go by
+    hierarchy."""
     joined: list[Path] = []
     made: list[Path] = []
     limited: dict[str, Path] = {}
@@ -184,7 +186,7 @@ def _v1_paths(
         if not exists(path):
             if name not in V1_LIMIT_HIERARCHIES:
                 continue
-            path = mounts.v1[name] / f"{PREFIX}{run_name}.scope"
+            path = mounts.v1[name] / scope_name(run_name)
             made.append(path)
         joined.append(path)
         if name in V1_LIMIT_HIERARCHIES:
@@ -238,7 +240,8 @@ class Containment:
         self._kill_fd = cgroup.open_kill(plan.kill_path) if plan.kill_path else None
         self._oom_kills_before = _oom_kills(plan.memory_path)
         self.oom_killed = False
-        """Whether the kernel killed a process of the run for its memory: seen so far, before each kill of ours."""
+        """Whether the kernel killed a process of the run for its memory: seen so far, before each
+        kill of ours."""
 
     @classmethod
     def open(cls, plan: ContainmentPlan, children: Children) -> "Containment":

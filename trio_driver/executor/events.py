@@ -2,9 +2,8 @@
 
 Rules:
 - Nothing waits for the plugin, and nothing is lost while there is none.
-- A task cannot make it grow without bound: the file has a limit, and a log pipe is reported once for each time
-  that it is
-  stuck for `STUCK_AFTER_S`.
+- A task cannot make it grow without bound: the file has a limit, and a log pipe is reported once
+  for each time that it is stuck for `STUCK_AFTER_S`.
 """
 
 import time
@@ -25,7 +24,8 @@ def tell(run: Run, message: str, annotations: Mapping[str, str]) -> None:
 
 
 async def watch_log_pipe(pipe: LogPipe, run: Run) -> None:
-    """Tell when a log pipe is full and does not move: its reader is gone, and the task hangs in write(2)."""
+    """Tell when a log pipe is full and does not move: its reader is gone, and the task hangs in
+    write(2)."""
     queued: int | None = None
     since_s = trio.current_time()
     while True:

@@ -2,7 +2,8 @@
 
 Rules:
 - A connection carries one request and its answers. Cancelling is closing.
-- A frame longer than its limit, or one that is cut off, is a `FrameError`: it ends its connection and nothing else.
+- A frame longer than its limit, or one that is cut off, is a `FrameError`: it ends its connection
+  and nothing else.
 """
 
 from typing import TypeVar
@@ -13,7 +14,8 @@ from google.protobuf.message import DecodeError, Message
 LENGTH_BYTES = 4
 
 MAX_FRAME_BYTES = 32 << 20
-"""A task's environment and configuration are the longest; the agent's own limit for a job is lower."""
+"""A task's environment and configuration are the longest; the agent's own limit for a job is
+lower."""
 
 MessageT = TypeVar("MessageT", bound=Message)
 

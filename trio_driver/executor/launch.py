@@ -1,11 +1,14 @@
 """From fork to exec: the child does every step itself and reports the one that fails.
 
 Rules:
-- The fork happens in the executor's main thread, for a parent-death signal is bound to the thread that forked.
-- The parent-death signal is set after setuid, which would disarm it, and then the parent is checked: one that died
-  before cannot send it any more.
-- Between fork and exec: no logging, no imports, no allocation worth the word, no return into the parent's code.
-- The task's environment is data until exec: the executor never runs with it (`LD_*`, `PYTHON*` come from a job).
+- The fork happens in the executor's main thread, for a parent-death signal is bound to the thread
+  that forked.
+- The parent-death signal is set after setuid, which would disarm it, and then the parent is
+  checked: one that died before cannot send it any more.
+- Between fork and exec: no logging, no imports, no allocation worth the word, no return into the
+  parent's code.
+- The task's environment is data until exec: the executor never runs with it (`LD_*`, `PYTHON*` come
+  from a job).
 
 Must not know: Trio, records, RPCs.
 """
@@ -39,7 +42,8 @@ REPORT_BYTES = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchPlan:
-    """All that a child needs; every value in it was checked as far as that can be done before the fork."""
+    """All that a child needs; every value in it was checked as far as that can be done before the
+    fork."""
 
     path: str
     """The program's file, absolute."""
@@ -62,7 +66,8 @@ class LaunchPlan:
 
 @dataclass(frozen=True, slots=True)
 class ForkedChild:
-    """A child on its way to exec: `report` is readable when it got there (end of file) or failed (a report)."""
+    """A child on its way to exec: `report` is readable when it got there (end of file) or failed (a
+    report)."""
 
     pid: int
     report: int
@@ -92,7 +97,8 @@ def fork_child(plan: LaunchPlan) -> ForkedChild:
 
 
 def _fork(cgroup_path: Path | None) -> tuple[int, bool]:
-    """Fork a child into the v2 cgroup if the kernel can; the pid as of fork(2), and whether it is there."""
+    """Fork a child into the v2 cgroup if the kernel can; the pid as of fork(2), and whether it is
+    there."""
     if cgroup_path is None:
         return os.fork(), False
     cgroup_fd = os.open(cgroup_path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -190,7 +196,8 @@ class _Step:
 
 
 def _reset_signals() -> None:
-    """Defaults for all: an ignored signal would stay ignored over exec (H15), SIGPIPE is one in Python."""
+    """Defaults for all: an ignored signal would stay ignored over exec (H15), SIGPIPE is one in
+    Python."""
     signal.set_wakeup_fd(-1)
     for signum in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(signum, signal.SIG_DFL)

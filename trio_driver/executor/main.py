@@ -1,4 +1,5 @@
-"""The executor's process, from the fork to its end: it takes the fence, tells who it is, and serves one run.
+"""The executor's process, from the fork to its end: it takes the fence, tells who it is, and serves
+one run.
 
     provisional --(commit mark)--> committed --(run ends)--> ended
          `--(the connection to its plugin ends)--> gone
@@ -6,7 +7,8 @@
 Rules:
 - No fence, no run: nothing is made before the lock of the (allocation, task) is held.
 - Uncommitted, it lives exactly as long as the connection that its plugin opened it with.
-- Its own ends: the run has ended, a signal, or its record was removed. In each case the run is taken down first.
+- Its own ends: the run has ended, a signal, or its record was removed. In each case the run is
+  taken down first.
 """
 
 import logging
@@ -55,7 +57,8 @@ LAST_ANSWERS_LIMIT_S = 2.0
 def run_executor(
     state: StateDirectory, request: SpawnRequest, plugin: ProcessId, control_fd: int, body: TaskBody
 ) -> None:
-    """Be the executor of `request`, in a process that was forked for it, until its run has ended."""
+    """Be the executor of `request`, in a process that was forked for it, until its run has
+    ended."""
     set_name("trio-executor")
     set_child_subreaper()
     control = socket.socket(fileno=control_fd)

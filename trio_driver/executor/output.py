@@ -1,10 +1,12 @@
-"""The task's stdout and stderr: Nomad's log pipes, opened so that a hostile task cannot redirect us.
+"""The task's stdout and stderr: Nomad's log pipes, opened so that a hostile task cannot redirect
+us.
 
 Rules (nomad-protocol.md §7):
-- The write end is opened first, for ENXIO means that nobody reads yet; then a spare read end of the same pipe, never
-  read, so that writers wait and do not die when the log reader does.
+- The write end is opened first, for ENXIO means that nobody reads yet; then a spare read end of the
+  same pipe, never read, so that writers wait and do not die when the log reader does.
 - All ends are dropped when the task's processes are gone: the reader must see the end of the file.
-- The directory is the task's to write. It is walked without following a link, and what is there must be a FIFO.
+- The directory is the task's to write. It is walked without following a link, and what is there
+  must be a FIFO.
 """
 
 import os
@@ -19,7 +21,8 @@ from trio_driver.linux import is_pipe_full, open_fifo_reader, open_fifo_writer, 
 from trio_driver.model import LaunchError, TaskSpec
 
 READER_LIMIT_S = 10.0
-"""How long to wait for Nomad's log reader, which normally opens the pipe before StartTask is sent."""
+"""How long to wait for Nomad's log reader, which normally opens the pipe before StartTask is
+sent."""
 
 READER_PAUSE_S = 0.01
 """Between two looks: opening a FIFO to write cannot be waited for without blocking a thread."""

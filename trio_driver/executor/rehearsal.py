@@ -1,12 +1,15 @@
-"""What a spawner does once, so that its forks need not do it first: the whole life of an executor, with an empty task.
+"""What a spawner does once, so that its forks need not do it first: the whole life of an executor,
+with an empty task.
 
-The first call of anything costs several times the second: decoders are built, message classes made, code
-specialised; in a
-fork, each of these also copies the pages that it touches. Rehearsed before the first fork, it is paid once and shared.
+The first call of anything costs several times the second: decoders are built, message classes made,
+code specialised; in a fork, each of these also copies the pages that it touches. Rehearsed before
+the first fork, it is paid once and shared.
 
 Rules:
-- It is the real thing, in a state directory of its own, with a task that runs `true` without a cgroup.
-- Nothing is left of it. One that fails is a warning and slower starts, never a spawner that does not start.
+- It is the real thing, in a state directory of its own, with a task that runs `true` without a
+  cgroup.
+- Nothing is left of it. One that fails is a warning and slower starts, never a spawner that does
+  not start.
 """
 
 import logging

@@ -1,8 +1,9 @@
 """What a plugin may ask of the executor: one request a connection.
 
 Rules:
-- Start answers when the task has started or has failed to; Stop and Signal answer when they are under way. How the
-  task ended is never asked here: the exit record tells, and the end of the process that it may be read.
+- Start answers when the task has started or has failed to; Stop and Signal answer when they are
+  under way. How the task ended is never asked here: the exit record tells, and the end of the
+  process that it may be read.
 - Whatever comes on a connection ends that connection at most.
 """
 

@@ -1,7 +1,8 @@
 """What the processes of a run use, read from /proc: for hosts where no cgroup counts it.
 
 Rules:
-- What was not measured is not listed (`measured_fields`); the first sample has no CPU percentage to give.
+- What was not measured is not listed (`measured_fields`); the first sample has no CPU percentage to
+  give.
 - One pass an interval, and only while somebody listens.
 """
 
@@ -63,7 +64,8 @@ class ProcessSampler:
 async def sample_processes(
     task_run: TaskRun, *, interval_s: float
 ) -> AsyncGenerator[driver_pb2.TaskStats]:
-    """One sample at once, then one every `interval_s` seconds, until the task has ended or we are cancelled."""
+    """One sample at once, then one every `interval_s` seconds, until the task has ended or we are
+    cancelled."""
     sampler = ProcessSampler(task_run.compute)
     while not task_run.ended.is_set():
         stats = driver_pb2.TaskStats(timestamp=timestamp_of(time.time()))

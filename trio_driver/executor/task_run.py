@@ -3,10 +3,11 @@
 Owns: the containment, the output, the scope that the driver's `run` lives in, and the exit record.
 
 Rules:
-- Whatever ends the run cancels one scope; what follows is always the same: empty the containment, write the record.
+- Whatever ends the run cancels one scope; what follows is always the same: empty the containment,
+  write the record.
 - The record is durable before anyone can see that the run has ended.
-- A `run` that does not unwind within `UNWIND_LIMIT_S` of its cancellation is left where it hangs: its processes are
-  killed, the record is written, and the executor leaves.
+- A `run` that does not unwind within `UNWIND_LIMIT_S` of its cancellation is left where it hangs:
+  its processes are killed, the record is written, and the executor leaves.
 
 Must not know: RPCs, drivers.
 """
@@ -104,18 +105,21 @@ class TaskRun:
 
     @property
     def main(self) -> Workload | None:
-        """The first workload: the one that signals go to, and whose end is the task's when `run` does not say."""
+        """The first workload: the one that signals go to, and whose end is the task's when `run`
+        does not say."""
         return self.workloads[0] if self.workloads else None
 
     def end(self, reason: str) -> None:
-        """End the run now, by cancelling `run`. `reason` is told if nothing better is known of how it ended."""
+        """End the run now, by cancelling `run`. `reason` is told if nothing better is known of how
+        it ended."""
         if not self._ending.is_set():
             self._end_reason = reason
             self._ending.set()
             self._scope.cancel()
 
     def lose(self, reason: str) -> None:
-        """End the run now, without anybody having asked for it: whatever its processes say, it is lost for `reason`."""
+        """End the run now, without anybody having asked for it: whatever its processes say, it is
+        lost for `reason`."""
         if not self._ending.is_set():
             self._is_lost = True
             self.end(reason)
@@ -159,6 +163,7 @@ class TaskRun:
                 for pipe in (self.output.stdout, self.output.stderr):
                     watches.start_soon(watch_log_pipe, pipe, self.run)
                 task_exit = await body.run(self)
+                self.mark_started()  # what has returned did run
             except DriverError as error:
                 task_exit = self._fail(error)
             except Exception as error:

@@ -4,8 +4,8 @@
         task_exit = await workload.wait()
 
 Rules:
-- Leaving the block kills the command and its process group, and reaps it. What escaped the group is in the run's
-  containment, which is emptied when the task ends.
+- Leaving the block kills the command and its process group, and reaps it. What escaped the group is
+  in the run's containment, which is emptied when the task ends.
 - A workload is signalled by number only while it is unreaped.
 """
 

@@ -1,14 +1,13 @@
 """Forking a child that is born in a cgroup.
 
 Rules:
-- Only for a process with one thread: the C library's own preparations for a fork (locks that another thread
-  may hold) are
-  passed over. Its idea of the thread id is stale in the child, which matters to nothing that execs.
+- Only for a process with one thread: the C library's own preparations for a fork (locks that
+  another thread may hold) are passed over. Its idea of the thread id is stale in the child, which
+  matters to nothing that execs.
 - What the kernel does not know is an OSError, and no child: fork then, and join.
 
-Moving a process that exists waits for all CPUs (an RCU grace period, some 10 ms); being born there does not,
-and there is no
-moment at which the child is elsewhere.
+Moving a process that exists waits for all CPUs (an RCU grace period, some 10 ms); being born there
+does not, and there is no moment at which the child is elsewhere.
 """
 
 from __future__ import annotations
@@ -59,9 +58,10 @@ def fork_into(cgroup_fd: int) -> int:
     """As `os.fork`, with the child in the v2 cgroup behind the directory `cgroup_fd`.
 
     Raises:
-        OSError: no child was made: ENOSYS or E2BIG before Linux 5.7, EPERM under a seccomp filter, EBUSY for a
-        cgroup with
-            controllers enabled below, ENODEV for a removed one, EAGAIN at a limit; EDEADLK if this process has threads.
+        OSError: no child was made: ENOSYS or E2BIG before Linux 5.7, EPERM under a seccomp filter,
+            EBUSY for a
+        cgroup with controllers enabled below, ENODEV for a removed one, EAGAIN at a limit; EDEADLK
+            if this process has threads.
     """
     if threading.active_count() > 1:
         raise OSError(errno.EDEADLK, "this process has more than one thread")

@@ -1,7 +1,7 @@
 """Our own types: frozen values, no input or output.
 
-Owns what a task is, how one ends, and what may go wrong with one, in Nomad's words. `convert` is the only
-place that translates between these types and the wire.
+Owns what a task is, how one ends, and what may go wrong with one, in Nomad's words. `convert` is
+the only place that translates between these types and the wire.
 """
 
 from trio_driver.model.convert import (

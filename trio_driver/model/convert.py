@@ -1,4 +1,5 @@
-"""The one table between our types and the wire; every field of a conversion stands here and nowhere else."""
+"""The one table between our types and the wire; every field of a conversion stands here and nowhere
+else."""
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -10,7 +11,8 @@ MIB = 1 << 20
 
 
 def resources_of(message: driver_pb2.Resources) -> Resources:
-    """Nomad's resources as limits; absent parts stay "nothing was said" (nomad-protocol.md §4.3)."""
+    """Nomad's resources as limits; absent parts stay "nothing was said" (nomad-protocol.md
+    §4.3)."""
     memory = message.allocated_resources.memory
     linux = message.linux_resources
     hard: int | None = memory.memory_mb * MIB
@@ -56,7 +58,8 @@ def exit_result(task_exit: TaskExit, *, oom_killed: bool) -> driver_pb2.ExitResu
 
 
 def wait_task_response(task_exit: TaskExit, *, oom_killed: bool) -> driver_pb2.WaitTaskResponse:
-    """Answer WaitTask: a lost task carries its reason as `err`, so that it never counts as success."""
+    """Answer WaitTask: a lost task carries its reason as `err`, so that it never counts as
+    success."""
     return driver_pb2.WaitTaskResponse(
         result=exit_result(task_exit, oom_killed=oom_killed),
         err=task_exit.reason if isinstance(task_exit, Lost) else "",

@@ -17,7 +17,8 @@ class Health(enum.Enum):
 class Fingerprint:
     """What the node shows of the driver.
 
-    Keep the texts stable: each change is an update of the node on the servers (nomad-protocol.md §2.6).
+    Keep the texts stable: each change is an update of the node on the servers (nomad-protocol.md
+    §2.6).
     """
 
     health: Health

@@ -2,8 +2,8 @@
 
 Rules:
 - An error is raised once, where it is found, and logged once, at the RPC edge.
-- `recoverable` decides whether Nomad's restart policy may try again: false for what only a change of the job or
-  of the host can cure, true for what another attempt may find gone.
+- `recoverable` decides whether Nomad's restart policy may try again: false for what only a change
+  of the job or of the host can cure, true for what another attempt may find gone.
 """
 
 import os

@@ -33,7 +33,8 @@ TaskExit = Exited | Signaled | Lost
 
 
 def shell_status(task_exit: TaskExit) -> int:
-    """Exit code as Nomad's own executors report it: a signal counts 128 + its number, a lost one -1.
+    """Exit code as Nomad's own executors report it: a signal counts 128 + its number, a lost one
+    -1.
 
     Source: nomad-protocol.md §4.7.
     """

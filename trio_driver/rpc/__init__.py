@@ -1,5 +1,4 @@
-"""gRPC on Trio for services declared with purerpc: a server and a client over any
-`trio.abc.Stream`.
+"""gRPC on Trio for services declared with purerpc: server and client over any stream of Trio's.
 
 One connection is a nursery, one RPC is a cancel scope. A reset, a deadline, a lost connection and
 shutdown all do one thing: they cancel that scope.
@@ -7,8 +6,8 @@ shutdown all do one thing: they cancel that scope.
 Layers, outermost first:
 - `server`, `client`: connections and calls; `call`, `client_call`: one RPC at either end
 - `connection`, `rpc_stream`: tasks, waiting
-- `server_wire`, `client_wire`, `wire`: sans-IO, bytes in and events out, on h2; `frames`,
-  `messages`, `metadata`, `status`: parts of the format
+- `server_wire`, `client_wire`, `wire`: sans-IO, bytes in and `events` out, on h2
+- `h2_connection`, `header_encoder`, `frames`, `messages`, `metadata`, `status`: parts of the format
 - `service`: what is served, from purerpc's registry
 
 Must not know: Nomad, go-plugin, what the services do.

@@ -193,8 +193,10 @@ class Inputs(Generic[M]):
 
 
 def closing(messages: object) -> AbstractAsyncContextManager[object]:
-    """Closes `messages` at the end of the block if it can be closed: an async generator that is not
-    used up would run its `finally` some time later, and nowhere."""
+    """Closes `messages` at the end of the block, if they can be closed.
+
+    An async generator that is not used up would run its `finally` some time later, and nowhere.
+    """
     return aclosing(cast("Any", messages)) if hasattr(messages, "aclose") else nullcontext()
 
 

@@ -226,8 +226,7 @@ class Channel:
 async def open_channel(
     stream: trio.abc.Stream, *, max_message_bytes: int = MAX_MESSAGE_BYTES
 ) -> AsyncGenerator[Channel]:
-    """Own `stream` and the calls on it for the length of the block; leaving it ends them and closes
-    `stream`.
+    """Own `stream` for the length of the block; leaving it ends all calls and closes it.
 
     The body's exception leaves the block as it is, not in a group: nothing else in it can fail.
 

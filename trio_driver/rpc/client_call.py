@@ -57,8 +57,7 @@ class ClientCall(Generic[Req, Resp]):
         await self._send(message, end=False)
 
     async def send_only(self, message: Req) -> None:
-        """Send the only message; no other follows. An RPC that has ended tells why when it is
-        read."""
+        """Send the only message. An RPC that has ended tells why when it is read."""
         try:
             await self._send(message, end=True)
         except (RpcError, trio.BrokenResourceError):

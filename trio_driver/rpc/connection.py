@@ -49,8 +49,7 @@ class Connection(Generic[W]):
         """Cancelled when there is no more to read for."""
         self._writing = trio.CancelScope()
         self._taken_bytes = 0
-        """Output handed to the stream since the beginning; `_written_bytes` of it have been
-        accepted."""
+        """Output handed to the stream so far; `_written_bytes` of it have been accepted."""
         self._written_bytes = 0
         self._output_ready = trio.lowlevel.ParkingLot()
         self._progress = trio.lowlevel.ParkingLot()

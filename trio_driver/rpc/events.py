@@ -15,8 +15,7 @@ from trio_driver.rpc.status import Status
 
 @dataclass(frozen=True, slots=True)
 class RequestReceived:
-    """Server: a client opened an RPC. `timeout_s` is what its grpc-timeout gives, in seconds from
-    now."""
+    """Server: a client opened an RPC that may take `timeout_s` seconds from now."""
 
     stream_id: int
     path: str
@@ -66,8 +65,7 @@ class StatusReceived:
 
 @dataclass(frozen=True, slots=True)
 class StreamReset:
-    """The RPC was reset, by the peer or because of what the peer sent; nothing can be sent on
-    it."""
+    """The RPC was reset, by the peer or for what the peer sent; nothing can be sent on it."""
 
     stream_id: int
     error_code: int

@@ -23,12 +23,10 @@ MAX_FRAME_BYTES = 16_384
 """Largest payload of a frame that we accept; the smallest that HTTP/2 lets us advertise."""
 
 MAX_HEADER_BLOCK_BYTES = 32_768
-"""Largest compressed header block over all its frames. gRPC peers default to 8 or 16 KiB of
-metadata."""
+"""Largest compressed header block over all its frames; gRPC peers send 8 or 16 KiB at most."""
 
 MAX_HEADER_LIST_BYTES = 32_768
-"""Advertised limit of a decoded header list (RFC 9113 section 6.5.2); a longer one fails its own
-RPC only."""
+"""Advertised limit of a header list (RFC 9113 section 6.5.2); a longer one fails its RPC only."""
 
 END_HEADERS = 0x4
 
@@ -146,8 +144,7 @@ class FrameCutter:
 
 
 def encode_frame(kind: FrameKind, stream_id: int, payload: bytes) -> bytes:
-    """A frame without flags, for the few that h2 must not write (it would take the connection for
-    closed)."""
+    """A frame without flags, for the few that h2 must not write."""
     header = len(payload).to_bytes(3) + bytes((kind, 0)) + stream_id.to_bytes(4)
     return header + payload
 

@@ -18,16 +18,14 @@ STREAM_WINDOW_BYTES = 262_144
 """Bytes that a peer may send on one RPC whose reader does not read."""
 
 CONNECTION_WINDOW_BYTES = 16_777_216
-"""Bytes in flight to us over all RPCs; credited on receipt, so it bounds nothing but the wire
-itself."""
+"""Bytes in flight to us over all RPCs; credited on receipt, so it bounds the wire alone."""
 
 DEFAULT_WINDOW_BYTES = 65_535
 """What HTTP/2 starts the connection's window with."""
 
 
 def open_h2(*, client_side: bool, max_concurrent: int) -> Any:
-    """An `h2.connection.H2Connection` whose first output (preface, SETTINGS, WINDOW_UPDATE) is
-    queued.
+    """An `H2Connection` whose first output (preface, SETTINGS, WINDOW_UPDATE) is queued.
 
     Args:
         client_side: which end we are.

@@ -58,8 +58,7 @@ def encode_metadata(metadata: Metadata) -> list[tuple[bytes, bytes]]:
 
 
 def decode_metadata(headers: Headers) -> tuple[tuple[str, str | bytes], ...]:
-    """The custom metadata among `headers`, in the order sent; HTTP's and gRPC's own fields are left
-    out.
+    """The metadata among `headers` in the order sent, without HTTP's and gRPC's own fields.
 
     Raises:
         MetadataError: a `-bin` value is not base64.
@@ -107,8 +106,7 @@ def parse_timeout(value: bytes) -> float:
 
 
 def encode_timeout(timeout_s: float) -> bytes:
-    """The grpc-timeout field for `timeout_s` seconds, in the finest unit that eight digits allow,
-    rounded up."""
+    """The grpc-timeout field in the finest unit that eight digits allow, rounded up."""
     for unit in (b"n", b"u", b"m", b"S", b"M", b"H"):
         amount = max(0, math.ceil(timeout_s / TIMEOUT_UNITS_S[unit]))
         if len(str(amount)) <= MAX_TIMEOUT_DIGITS:

@@ -33,8 +33,7 @@ UNIX_PATH_MAX_BYTES = 107
 """Longest path of a unix socket (unix(7): `sun_path` has 108 bytes, one ends it)."""
 
 BACKLOG = 1_024
-"""Connections waiting to be accepted; a non-blocking connect to a full backlog fails with EAGAIN at
-once."""
+"""Connections waiting to be accepted; at a full backlog a non-blocking connect fails at once."""
 
 
 class ServerConnection(Connection[ServerWire]):
@@ -195,8 +194,7 @@ class Server:
                     self._accepting.remove(accepting)
 
     def drain(self) -> None:
-        """Stop accepting, refuse new RPCs; those that run go on, then connections close and serving
-        returns."""
+        """Refuse connections and RPCs from now on; serving returns when those that run have ended."""
         self._is_draining = True
         for accepting in self._accepting:
             accepting.cancel()

@@ -30,8 +30,7 @@ from trio_driver.rpc.status import RpcError, Status, encode_status
 from trio_driver.rpc.wire import Wire, WireStream
 
 MAX_CONCURRENT_STREAMS = 16_384
-"""RPCs at a time on one connection. An agent holds several per task, and queues without a timeout
-above it."""
+"""RPCs at a time on one connection; above it an agent, with several a task, waits for ever."""
 
 _RESPONSE_HEADERS = [(b":status", b"200"), (b"content-type", b"application/grpc")]
 _ACCEPTED_ENCODINGS = (b"grpc-accept-encoding", b"identity,deflate,gzip")

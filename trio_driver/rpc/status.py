@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from trio_driver.rpc.metadata import Headers
 
 MAX_TEXT_BYTES = 3_000
-"""Longest grpc-message in encoded bytes. The details repeat the text as base64; together they stay
-below 8 KiB."""
+"""Longest grpc-message as encoded; with the details, which repeat it, still below 8 KiB."""
 
 Details: TypeAlias = tuple[tuple[str, bytes], ...]
 """Pairs of type URL and serialized message, as in google.protobuf.Any."""

@@ -1,5 +1,4 @@
-"""One HTTP/2 connection that carries gRPC, without I/O: bytes in, events out; messages in, bytes
-out.
+"""One HTTP/2 connection that carries gRPC, without I/O: bytes in and out, messages and events.
 
 Owns h2's connection, the streams that are open, and the output that is not taken yet. `server_wire`
 and `client_wire` add what differs between the two ends.
@@ -152,8 +151,7 @@ class Wire:
         return output
 
     def pump(self) -> list[int]:
-        """Frame what was blocked and now has room; give the streams whose message is framed as a
-        whole."""
+        """Frame what now has room; give the streams whose message is framed as a whole."""
         drained: list[int] = []
         if not (self._is_pump_due and self._blocked):
             return drained
@@ -293,8 +291,7 @@ class Wire:
         return 0 < stream_id <= highest
 
     def _take_stray(self, frame: Frame) -> None:
-        """A frame for a stream that is over, or never was: only the connection's window remembers
-        it."""
+        """A frame for a stream that is over, or never was: it counts for the connection alone."""
         if frame.kind != FrameKind.DATA:
             return
         if not self._was_opened(frame.stream_id):

@@ -1,7 +1,8 @@
 """Nomad's BasePlugin service: what the plugin is, and its configuration.
 
 Rules:
-- It is also called in short-lived probes (H12): nothing here has a side effect, and everything may be called twice.
+- It is also called in short-lived probes (H12): nothing here has a side effect, and everything may
+  be called twice.
 """
 
 import trio

@@ -1,4 +1,5 @@
-"""A driver as the executor runs it: decodes the task's configuration, then calls the author's functions.
+"""A driver as the executor runs it: decodes the task's configuration, then calls the author's
+functions.
 
 Rules:
 - It is made in the task's own process, from what StartTask sent; nothing is shared with the plugin.

@@ -11,9 +11,10 @@
         trio_driver.main(Shell)
 
 Rules:
-- `run`, `stop` and `signal` run in the task's own executor process; everything else runs in the plugin. The two share
-  no memory: what `run` must know comes with the task and the configuration.
-- There is nothing to kill and nothing to recover: a lifetime is a block, and the framework owns the process.
+- `run`, `stop` and `signal` run in the task's own executor process; everything else runs in the
+  plugin. The two share no memory: what `run` must know comes with the task and the configuration.
+- There is nothing to kill and nothing to recover: a lifetime is a block, and the framework owns the
+  process.
 """
 
 from collections.abc import AsyncGenerator
@@ -27,7 +28,8 @@ from trio_driver.sdk.task import Task, TaskConfigT
 
 
 class PluginConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Options of the `plugin` block that every driver has; a driver with more of them subclasses it."""
+    """Options of the `plugin` block that every driver has; a driver with more of them subclasses
+    it."""
 
     enabled: Annotated[bool, hcl.doc("Whether tasks may use the driver.")] = True
     state_dir: Annotated[
@@ -62,8 +64,9 @@ class Driver(Generic[PluginConfigT, TaskConfigT]):
     async def run(self, task: Task[TaskConfigT]) -> TaskExit:
         """Be the task, in its own process, and tell how it ended.
 
-        Cancelled when the task must end. What it opens as a block is closed then; it has `UNWIND_LIMIT_S` for it.
-        StartTask answers when the first workload runs, or when `task.started()` was called.
+        Cancelled when the task must end. What it opens as a block is closed then; it has
+        `UNWIND_LIMIT_S` for it. StartTask answers when the first workload runs, or when
+        `task.started()` was called.
         """
         raise NotImplementedError(f"{type(self).__name__} must define `async def run(self, task)`")
 
@@ -71,16 +74,18 @@ class Driver(Generic[PluginConfigT, TaskConfigT]):
         """Refuse a task before anything is made for it.
 
         Raises:
-            ConfigInvalidError: the text goes to the user; it should name the option and what is accepted.
+            ConfigInvalidError: the text goes to the user; it should name the option and what is
+                accepted.
         """
 
     async def fingerprint(self) -> AsyncGenerator[Fingerprint]:
-        """What the node shows of the driver: yield at once, then on each change. The end means "no more changes"."""
+        """What the node shows of the driver: yield at once, then on each change. The end means "no
+        more changes"."""
         yield Fingerprint(health=Health.HEALTHY, description="Healthy")
 
     async def stop(self, task: Task[TaskConfigT], signum: int) -> None:
-        """Ask the task to end; everything is killed when the grace time is over. By default: signal the main
-        process."""
+        """Ask the task to end; everything is killed when the grace time is over. By default: signal
+        the main process."""
         if task.main is None:
             task.end()
         else:

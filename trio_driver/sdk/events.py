@@ -2,9 +2,8 @@
 
 Rules:
 - Telling never waits: a listener that does not read loses its oldest events.
-- What nobody listened to is kept, up to the same bound, for the next listener: the agent opens the stream a
-  moment after
-  it has started us, and once more after each restart of its own.
+- What nobody listened to is kept, up to the same bound, for the next listener: the agent opens the
+  stream a moment after it has started us, and once more after each restart of its own.
 """
 
 from collections import deque

@@ -4,7 +4,8 @@
 
 Rules:
 - One file, two roles, told by the arguments: none is the plugin, `spawner …` the fork server.
-- Everything that an executor needs is imported before the role is looked at, so that both roles are one build.
+- Everything that an executor needs is imported before the role is looked at, so that both roles are
+  one build.
 """
 
 import logging
@@ -32,10 +33,12 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s [%(process)d] %(message)s"
 
 
 def main(driver_class: type[AnyDriver]) -> None:
-    """Be the plugin or the spawner of `driver_class`, whichever this process was started as; does not return.
+    """Be the plugin or the spawner of `driver_class`, whichever this process was started as; does
+    not return.
 
     Raises:
-        SystemExit: always; with status 1 and a hint on stderr when neither an agent nor a plugin started this process.
+        SystemExit: always; with status 1 and a hint on stderr when neither an agent nor a plugin
+            started this process.
     """
     match sys.argv[1:]:
         case [role, state_dir, build, ready_fd] if role == SPAWNER_ROLE:

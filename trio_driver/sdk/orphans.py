@@ -3,10 +3,12 @@
 Several agents may share a host and the state directory, so nothing is destroyed on suspicion.
 
 Rules:
-- A running task is an orphan of *this* plugin only if it lies in an allocation directory of this plugin's agent, the
-  agent is connected, no WaitTask for it is open and none of StartTask and RecoverTask named it for `orphan_grace`.
+- A running task is an orphan of *this* plugin only if it lies in an allocation directory of this
+  plugin's agent, the agent is connected, no WaitTask for it is open and none of StartTask and
+  RecoverTask named it for `orphan_grace`.
 - An exit record that nobody asked for is kept for `RECORD_LIFE_S`.
-- What a crash left (executors dead, records not settled) is settled first, in the background, after the first answer.
+- What a crash left (executors dead, records not settled) is settled first, in the background, after
+  the first answer.
 """
 
 import logging
@@ -33,7 +35,8 @@ from trio_driver.state import (
 LOGGER = logging.getLogger("trio_driver.sdk")
 
 RECORD_LIFE_S = 24 * 3600.0
-"""An agent asks for its tasks within seconds of its start; one that is down for longer than a day starts anew."""
+"""An agent asks for its tasks within seconds of its start; one that is down for longer than a day
+starts anew."""
 
 LOOKS_PER_GRACE = 10
 """How often orphans are looked for within one grace time."""

@@ -1,7 +1,9 @@
-"""What a plugin process has beside its services: opened by the first call that needs it, ended with the process.
+"""What a plugin process has beside its services: opened by the first call that needs it, ended with
+the process.
 
 Rules:
-- Opening does nothing that waits and starts no process: Init and RecoverTask hold up an agent's start (H18).
+- Opening does nothing that waits and starts no process: Init and RecoverTask hold up an agent's
+  start (H18).
 """
 
 from collections.abc import Generator, Sequence

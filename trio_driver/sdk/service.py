@@ -1,9 +1,10 @@
 """Nomad's Driver service: each RPC in a few lines, with its meaning in the module that it calls.
 
 Rules:
-- What a plugin needs beside its configuration (state directory, spawner, tasks) is opened by the first call that needs
-  it, never in a probe (H12), and lives in the plugin's nursery.
-- Fingerprint and TaskEvents never end on their own (H11); WaitTask ends with an error only for an unknown id (H10).
+- What a plugin needs beside its configuration (state directory, spawner, tasks) is opened by the
+  first call that needs it, never in a probe (H12), and lives in the plugin's nursery.
+- Fingerprint and TaskEvents never end on their own (H11); WaitTask ends with an error only for an
+  unknown id (H10).
 """
 
 from collections.abc import AsyncGenerator

@@ -1,12 +1,12 @@
 """Starting a task: from Nomad's StartTask to a running workload that Nomad owns.
 
-Read `TaskStarter.start_task` top down. What may fail without anything having been made comes first; then
-everything that
-exists is inside one block, and the block is left alive in one way only.
+Read `TaskStarter.start_task` top down. What may fail without anything having been made comes first;
+then everything that exists is inside one block, and the block is left alive in one way only.
 
 Rules:
-- The answer is written to Nomad's connection before the run is committed. If it cannot be written, or the call is
-  cancelled, or anything else fails, nothing of the run is left (nomad-protocol.md §6.2: nobody else would clean up).
+- The answer is written to Nomad's connection before the run is committed. If it cannot be written,
+  or the call is cancelled, or anything else fails, nothing of the run is left (nomad-protocol.md
+  §6.2: nobody else would clean up).
 - At most one executor of a (allocation, task) lives: whoever holds its fence is evicted first.
 """
 
@@ -44,8 +44,8 @@ FENCE_PAUSE_S = 0.002
 
 
 class DriverState(msgspec.Struct, frozen=True):
-    """What Nomad keeps for us in the handle. Records are found by task id; this tells people and later
-    versions where."""
+    """What Nomad keeps for us in the handle. Records are found by task id; this tells people and
+    later versions where."""
 
     state_dir: str
     run: str
@@ -112,7 +112,8 @@ class TaskStarter:
             raise ConfigInvalidError(str(error)) from error
 
     def _running(self, spec: TaskSpec) -> KnownTask | None:
-        """The very task that is asked for, when it runs: the answer to an earlier request was lost, or asked twice."""
+        """The very task that is asked for, when it runs: the answer to an earlier request was lost,
+        or asked twice."""
         task = self._tasks.find_nowait(spec.id)
         return task if task is not None and not task.ended.is_set() else None
 
@@ -136,7 +137,8 @@ class TaskStarter:
         await self._free_fence(fence)
 
     async def _free_fence(self, fence: str) -> None:
-        """Kill a holder of the fence that has no record yet: an executor that another plugin is just opening."""
+        """Kill a holder of the fence that has no record yet: an executor that another plugin is
+        just opening."""
         lock_path = self._state.lock_path(fence)
         with trio.move_on_after(KILL_LIMIT_S):
             while kill_fence_owner(lock_path):

@@ -30,7 +30,8 @@ MEMORY_FIELDS = driver_pb2.MemoryUsage.Fields
 async def task_stats(
     task: KnownTask, compute: Compute, *, interval_s: float
 ) -> AsyncGenerator[driver_pb2.TaskStats]:
-    """One sample at once, then one every `interval_s` seconds, until the task has ended or we are cancelled."""
+    """One sample at once, then one every `interval_s` seconds, until the task has ended or we are
+    cancelled."""
     containment = task.record.containment
     if containment is None or not containment.kill_path:
         samples = follow_stats(task.run, interval_s=interval_s)
@@ -67,7 +68,8 @@ class CgroupSampler:
         self._processes = ProcessSampler(compute)
 
     def sample(self) -> driver_pb2.TaskStats:
-        """What the cgroup's files say now; a cgroup that is gone gives a sample without measured fields."""
+        """What the cgroup's files say now; a cgroup that is gone gives a sample without measured
+        fields."""
         stats = driver_pb2.TaskStats(timestamp=timestamp_of(time.time()))
         usage = stats.agg_resource_usage
         usage.cpu.SetInParent()

@@ -1,8 +1,9 @@
-"""Stopping, signalling and destroying tasks: what needs the executor asks it, and what must not wait for it does not.
+"""Stopping, signalling and destroying tasks: what needs the executor asks it, and what must not
+wait for it does not.
 
 Rules:
-- StopTask returns when the task is gone, or says what is not. An executor that misses its deadline is ended without
-  its consent; so is a task that outlives its grace time.
+- StopTask returns when the task is gone, or says what is not. An executor that misses its deadline
+  is ended without its consent; so is a task that outlives its grace time.
 - An unknown id is no error where Nomad would only repeat the call (H9).
 """
 
@@ -21,10 +22,12 @@ from trio_driver.state import StateDirectory, destroy_run, end_run
 LOGGER = logging.getLogger("trio_driver.sdk")
 
 DEFAULT_SIGNAL = signal.SIGINT
-"""What a task is asked to end with when the job sets no kill_signal. Source: Nomad's own executors."""
+"""What a task is asked to end with when the job sets no kill_signal. Source: Nomad's own
+executors."""
 
 UNWIND_MARGIN_S = 12.0
-"""After the grace time, for a `run` that unwinds: the executor's own limit for it and a little for its record."""
+"""After the grace time, for a `run` that unwinds: the executor's own limit for it and a little for
+its record."""
 
 
 class StillRunningError(DriverError):
@@ -107,7 +110,8 @@ async def signal_task(tasks: Tasks, task_id: str, signal_name: str) -> None:
 
 
 async def destroy_task(state: StateDirectory, tasks: Tasks, task_id: str, *, force: bool) -> None:
-    """Leave nothing of the task, from disk alone: known to us or not, alive or not, asked once or twice.
+    """Leave nothing of the task, from disk alone: known to us or not, alive or not, asked once or
+    twice.
 
     Raises:
         StillRunningError: it runs, and `force` was not given.

@@ -35,10 +35,12 @@ class Task(Generic[TaskConfigT]):
         work_dir: str = "",
         oom_score_adj: int = 0,
     ) -> AbstractAsyncContextManager[Workload]:
-        """Run a command for the length of the block, as the task's user, within its limits, writing to its logs.
+        """Run a command for the length of the block, as the task's user, within its limits, writing
+        to its logs.
 
         Args:
-            command: a path, or a name that is looked for in the task's directory and then in the agent's PATH.
+            command: a path, or a name that is looked for in the task's directory and then in the
+                agent's PATH.
             env: instead of the environment that Nomad gives the task.
             work_dir: absolute; the task's directory by default.
             oom_score_adj: -1000 to 1000; how eager the kernel is to kill it when memory is short.
@@ -46,14 +48,16 @@ class Task(Generic[TaskConfigT]):
         Raises:
             LaunchError: a step failed; it names the step and the value.
 
-        If cancelled, or left in any other way, the command and its process group are killed and reaped.
+        If cancelled, or left in any other way, the command and its process group are killed and
+        reaped.
         """
         return self._task_run.open_workload(
             command, args, env=env, work_dir=work_dir, oom_score_adj=oom_score_adj
         )
 
     def started(self) -> None:
-        """Let StartTask answer now. For a task that runs no workload, or is ready only some time after its first."""
+        """Let StartTask answer now. For a task that runs no workload, or is ready only some time
+        after its first."""
         self._task_run.mark_started()
 
     async def write_stdout(self, text: str) -> None:

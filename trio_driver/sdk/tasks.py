@@ -1,11 +1,11 @@
 """The tasks that a plugin knows: which live, how the others ended, and who asks for them.
 
-Owns: a pidfd and a watch of every committed executor that was started, recovered or asked for; the claims by which an
-orphan is told from a task that somebody wants.
+Owns: a pidfd and a watch of every committed executor that was started, recovered or asked for; the
+claims by which an orphan is told from a task that somebody wants.
 
 Rules:
-- Proof of life is the executor's lock and start time; how a task ended is read from its record. Nothing here asks an
-  executor, so a wedged one delays nobody (H18).
+- Proof of life is the executor's lock and start time; how a task ended is read from its record.
+  Nothing here asks an executor, so a wedged one delays nobody (H18).
 - When an executor dies, its containment is emptied before its end is told.
 - A dict is the store: it changes only between checkpoints.
 """
@@ -41,7 +41,8 @@ EVENTS_LOOK_S = 2.0
 """Between two looks at what executors tell: one failing rename(2) a task."""
 
 ABANDONED_REASON = "its plugin died before the task was handed to Nomad"
-"""Of a run that Nomad may know all the same: the answer to StartTask is written before the run is committed."""
+"""Of a run that Nomad may know all the same: the answer to StartTask is written before the run is
+committed."""
 
 STUCK_RETRY_S = 10.0
 """Between two attempts to end what outlived SIGKILL."""
@@ -78,7 +79,8 @@ class KnownTask:
     def event(
         self, message: str, annotations: Mapping[str, str], *, timestamp_s: float | None = None
     ) -> TaskEvent:
-        """A line for this task's history; of now, unless a time in seconds since the epoch is given."""
+        """A line for this task's history; of now, unless a time in seconds since the epoch is
+        given."""
         return TaskEvent(
             task_id=self.record.task_id,
             alloc_id=self.record.alloc_id,
@@ -117,7 +119,8 @@ class Tasks:
 
     @contextmanager
     def handing_over(self, task_id: str) -> Generator[None]:
-        """Nomad is being given the handle: what it asks of the task from now on waits for the end of the block."""
+        """Nomad is being given the handle: what it asks of the task from now on waits for the end
+        of the block."""
         self._handing_over[task_id] = done = trio.Event()
         try:
             yield
@@ -128,9 +131,8 @@ class Tasks:
     async def find(self, task_id: str) -> KnownTask | None:
         """The task with this id, looked for on disk if it was not asked for before.
 
-        Waits only for a hand-over of this very task (Nomad may have the answer to StartTask before we know
-        that it does) and
-        for the end of one that its plugin abandoned.
+        Waits only for a hand-over of this very task (Nomad may have the answer to StartTask before
+        we know that it does) and for the end of one that its plugin abandoned.
 
         Raises:
             RecordError: a record of the task cannot be believed.
@@ -143,7 +145,8 @@ class Tasks:
         return self.find_nowait(task_id)
 
     async def _end_abandoned(self, task_id: str) -> None:
-        """End a run whose plugin died before it was committed: its executor may not have come to it yet."""
+        """End a run whose plugin died before it was committed: its executor may not have come to it
+        yet."""
         run = self._state.find(task_id)
         if run is None or run.is_committed():
             return
@@ -170,13 +173,10 @@ class Tasks:
         return known
 
     def adopt(self, run: Run) -> KnownTask | None:
-        """Know the task of `run` from now on; None if it has no record, or was never handed to Nomad."""
-        try:
-            state, record = run.state(), run.read_executor()
-            commit, task_exit = run.read_commit(), run.read_exit()
-        except RecordError as error:
-            LOGGER.error("a run cannot be adopted: %s", error)
-            return None
+        """Know the task of `run` from now on; None if it has no record, or was never handed to
+        Nomad."""
+        state, record = run.state(), run.read_executor()
+        commit, task_exit = run.read_commit(), run.read_exit()
         if record is None or state is None or state is RunState.PROVISIONAL:
             return None
         task = self._known[record.task_id] = KnownTask(run, record, commit)
@@ -218,7 +218,8 @@ class Tasks:
             self._tell(task.event(event.message, event.annotations, timestamp_s=event.timestamp_s))
 
     async def _watch(self, task: KnownTask, pidfd: int) -> None:
-        """Wait for the executor's end, then make sure that nothing of the task is left, then tell."""
+        """Wait for the executor's end, then make sure that nothing of the task is left, then
+        tell."""
         try:
             if pidfd >= 0:
                 try:

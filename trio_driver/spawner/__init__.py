@@ -1,4 +1,5 @@
-"""The fork server: one small process that forks executors on request and ends what they leave behind."""
+"""The fork server: one small process that forks executors on request and ends what they leave
+behind."""
 
 from trio_driver.spawner.build import build_id
 from trio_driver.spawner.client import SpawnedExecutor, Spawner, SpawnError

@@ -1,8 +1,9 @@
 """Which spawner a plugin may use: one that runs the same code in the same namespaces.
 
 Rules:
-- Two plugins with the same build get executors from one spawner; any change of the code, the interpreter or a
-  namespace gives a spawner of its own, and the old one ends with its last executor.
+- Two plugins with the same build get executors from one spawner; any change of the code, the
+  interpreter or a namespace gives a spawner of its own, and the old one ends with its last
+  executor.
 """
 
 import hashlib
@@ -16,7 +17,8 @@ NAMESPACES = ("mnt", "pid", "net")
 def build_id() -> str:
     """A short name for all that was imported so far, and for this process's namespaces.
 
-    Call it when everything that an executor needs is imported. Files count by path, size and modification time:
+    Call it when everything that an executor needs is imported. Files count by path, size and
+    modification time:
     reading them would cost the start of each plugin more than it saves.
     """
     digest = hashlib.sha256(sys.version.encode())

@@ -1,9 +1,12 @@
-"""The plugin's side of the spawner: find the one of this build or start it, ask it, replace it when it does not answer.
+"""The plugin's side of the spawner: find the one of this build or start it, ask it, replace it when
+it does not answer.
 
 Rules:
 - Only StartTask waits for the spawner; no other call may depend on its health.
-- Every request has a deadline. Past it the spawner is killed by its pidfd, replaced, and asked once more.
-- While tasks run there is a spawner, for it ends what a dead executor leaves; while none run, none is started.
+- Every request has a deadline. Past it the spawner is killed by its pidfd, replaced, and asked once
+  more.
+- While tasks run there is a spawner, for it ends what a dead executor leaves; while none run, none
+  is started.
 - It gets a clean environment, for the agent's carries tokens, and none of the agent's pipes (H1).
 """
 
@@ -66,7 +69,8 @@ KEPT_VARIABLES = (
     "VIRTUAL_ENV",
     "XDG_RUNTIME_DIR",
 )
-"""What the spawner keeps of the agent's environment: what Python needs to start as the plugin did."""
+"""What the spawner keeps of the agent's environment: what Python needs to start as the plugin
+did."""
 
 
 class SpawnError(DriverError):
@@ -97,7 +101,8 @@ class Spawner:
         """Nothing happens before the first request.
 
         Args:
-            command: starts the spawner; state directory, build and a descriptor number are appended.
+            command: starts the spawner; state directory, build and a descriptor number are
+                appended.
             nursery: where spawners that we start are reaped.
         """
         self._state = state
@@ -218,7 +223,8 @@ class Spawner:
             LOGGER.debug("another spawner of this build already listens")
 
     async def _ask(self, data: bytes) -> SpawnedExecutor:
-        """One request with a control connection of its own, so that an executor of a request that failed ends."""
+        """One request with a control connection of its own, so that an executor of a request that
+        failed ends."""
         ours, theirs = socket.socketpair()
         try:
             with theirs:
@@ -252,7 +258,8 @@ class Spawner:
             return (log.read().splitlines() or ["(empty)"])[-1]
 
     async def _kill(self) -> None:
-        """End the spawner, and be sure that it listens no more: else the next connection would be to it too."""
+        """End the spawner, and be sure that it listens no more: else the next connection would be
+        to it too."""
         if self._connection is not None:
             signal_pidfd(self._pidfd, signal.SIGKILL)
             with trio.move_on_after(KILL_LIMIT_S):

@@ -1,11 +1,13 @@
-"""Where spawner and executors live: a cgroup of their own, beside the tasks' and outside the agent's unit.
+"""Where spawner and executors live: a cgroup of their own, beside the tasks' and outside the
+agent's unit.
 
-Stopping the agent's service must not take executors along, whatever its `KillMode`, and their memory is neither the
-agent's nor a task's.
+Stopping the agent's service must not take executors along, whatever its `KillMode`, and their
+memory is neither the agent's nor a task's.
 
 Rules:
 - The cgroup is a leaf and stays one: nobody makes children in it, no controller is enabled for it.
-- It is a convenience: where it cannot be made the spawner runs where it was started, and says so in its log.
+- It is a convenience: where it cannot be made the spawner runs where it was started, and says so in
+  its log.
 """
 
 import logging
@@ -33,7 +35,8 @@ def _home_paths() -> list[Path]:
 
 
 def enter_home() -> list[Path]:
-    """Move this process into its cgroups; what it forks follows. Returns those that were entered."""
+    """Move this process into its cgroups; what it forks follows. Returns those that were
+    entered."""
     if os.geteuid() != 0:
         return []
     entered: list[Path] = []

@@ -1,10 +1,12 @@
 """What plugin and spawner say to each other: pure values, one datagram each.
 
-The socket is SOCK_SEQPACKET, so that a message is a datagram and carries its descriptors with it. A request brings the
-executor's end of its control connection, the reply a pidfd of the executor that the kernel made for this fork.
+The socket is SOCK_SEQPACKET, so that a message is a datagram and carries its descriptors with it. A
+request brings the executor's end of its control connection, the reply a pidfd of the executor that
+the kernel made for this fork.
 
 Rules:
-- A message that cannot be read is a `MessageError`: it ends the connection it came on and nothing else.
+- A message that cannot be read is a `MessageError`: it ends the connection it came on and nothing
+  else.
 """
 
 import os
@@ -16,7 +18,8 @@ import msgspec
 from trio_driver.linux import ProcessId
 
 MAX_MESSAGE_BYTES = 64 * 1024
-"""Above the longest request, whose parts are names, a PATH and limits; below the socket's default send buffer."""
+"""Above the longest request, whose parts are names, a PATH and limits; below the socket's default
+send buffer."""
 
 RLIMITS = (
     "RLIMIT_AS",
@@ -41,7 +44,8 @@ class MessageError(Exception):
 
 
 class ProcessLimits(msgspec.Struct, frozen=True):
-    """What a workload inherits from the agent through the plugin, and not from a spawner that outlived it."""
+    """What a workload inherits from the agent through the plugin, and not from a spawner that
+    outlived it."""
 
     path: str
     umask: int

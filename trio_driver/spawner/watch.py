@@ -1,10 +1,13 @@
-"""The watch over executors: what happens when one dies, or when the plugin of an uncommitted one does.
+"""The watch over executors: what happens when one dies, or when the plugin of an uncommitted one
+does.
 
-Owns: a pidfd of every executor of the state directory and of the plugins that asked for them, the runs that are being
-settled, the hunt for strays. Has no loop: the caller polls `pidfds`, reports deaths, and calls `step` when it says.
+Owns: a pidfd of every executor of the state directory and of the plugins that asked for them, the
+runs that are being settled, the hunt for strays. Has no loop: the caller polls `pidfds`, reports
+deaths, and calls `step` when it says.
 
 Rules:
-- Nothing here waits. What must be repeated until it holds (kill until empty, then remove) is due again a little later.
+- Nothing here waits. What must be repeated until it holds (kill until empty, then remove) is due
+  again a little later.
 - A committed executor is never touched while it lives.
 """
 
@@ -31,8 +34,8 @@ from trio_driver.state import (
 LOGGER = logging.getLogger("trio_driver.spawner")
 
 PROVISIONAL_GRACE_S = 1.0
-"""What a healthy executor may take to notice that its plugin is gone and to take its run down: milliseconds, and
-more only on a host that swaps."""
+"""What a healthy executor may take to notice that its plugin is gone and to take its run down:
+milliseconds, and more only on a host that swaps."""
 
 RETRY_S = 0.005
 """Pause between two attempts to empty a cgroup or to end all strays."""
@@ -70,9 +73,11 @@ class Watch:
         return bool(self._executors or self._settling or self._hunting)
 
     def watch_all(self) -> bool:
-        """Take over every run of the state directory: those that live, and what dead executors left.
+        """Take over every run of the state directory: those that live, and what dead executors
+        left.
 
-        Returns whether all could be: False while an executor has its fence and directory, but no record yet.
+        Returns whether all could be: False while an executor has its fence and directory, but no
+        record yet.
         """
         self._state.remove_doomed_runs()
         known = {watched.run.name for watched in self._executors.values()} | self._settling.keys()
@@ -129,7 +134,8 @@ class Watch:
                 self._doomed[watched.run.name] = now_s + PROVISIONAL_GRACE_S
 
     def step(self, now_s: float) -> float | None:
-        """Do what is due. Returns seconds until the next call is wanted, None for "when something dies"."""
+        """Do what is due. Returns seconds until the next call is wanted, None for "when something
+        dies"."""
         for pidfd, watched in self._executors.items():
             if now_s >= self._doomed.get(watched.run.name, now_s + 1):
                 self._kill_uncommitted(pidfd, watched)

@@ -1,14 +1,18 @@
-"""The fork server's process: a poll loop without Trio and without threads, so that what it forks is whole.
+"""The fork server's process: a poll loop without Trio and without threads, so that what it forks is
+whole.
 
-Owns: the executors it forked, the watch over every executor of its state directory, and the strays that a dead executor
-left to it. It outlives the plugin that started it; it ends when no plugin is connected and no executor lives.
+Owns: the executors it forked, the watch over every executor of its state directory, and the strays
+that a dead executor left to it. It outlives the plugin that started it; it ends when no plugin is
+connected and no executor lives.
 
 Rules:
-- Nothing in the loop waits for anything but poll(2). What must be repeated until it holds is repeated by the loop.
-- An executor that its plugin did not commit dies with that plugin: it notices by itself, and is killed here when it
-  is too stuck to notice.
+- Nothing in the loop waits for anything but poll(2). What must be repeated until it holds is
+  repeated by the loop.
+- An executor that its plugin did not commit dies with that plugin: it notices by itself, and is
+  killed here when it is too stuck to notice.
 - A child that is no executor was left by a dead one (we are a subreaper), and is killed.
-- `sys.modules` does not grow after the first fork: an import after an upgrade would mix two versions.
+- `sys.modules` does not grow after the first fork: an import after an upgrade would mix two
+  versions.
 
 Must not know: Trio, RPCs, what an executor does.
 """
@@ -47,14 +51,15 @@ from trio_driver.state import Fence, StateDirectory, open_free_fence
 LOGGER = logging.getLogger("trio_driver.spawner")
 
 RunExecutor = Callable[[StateDirectory, SpawnRequest, ProcessId, int], None]
-"""What a fork does: run the executor of the request, for the plugin, with its control socket. Injected, for it
-is above us."""
+"""What a fork does: run the executor of the request, for the plugin, with its control socket.
+Injected, for it is above us."""
 
 FIRST_CONNECTION_S = 10.0
 """How long a new spawner waits for the plugin that started it."""
 
 RESCAN_S = 30.0
-"""How often executors of another build's spawner are looked for; its death in between is the plugins' to see."""
+"""How often executors of another build's spawner are looked for; its death in between is the
+plugins' to see."""
 
 RESCAN_SOON_S = 0.1
 """The same after an executor was met on its way to its first record, which takes milliseconds."""
@@ -62,7 +67,8 @@ RESCAN_SOON_S = 0.1
 BACKLOG = 128
 
 READY, HELD = b"r", b"h"
-"""What a new spawner tells the plugin that started it: it listens, or another one of its build does."""
+"""What a new spawner tells the plugin that started it: it listens, or another one of its build
+does."""
 
 
 def socket_path_of(state: StateDirectory, build: str) -> Path:
@@ -253,7 +259,8 @@ class _Zygote:
         socket.send_fds(connection, [encode(reply)], [pidfd])
 
     def _become_executor(self, request: SpawnRequest, plugin: ProcessId, control_fd: int) -> None:
-        """In the fork: keep the control socket and the log, forget everything else, run, leave by `os._exit`."""
+        """In the fork: keep the control socket and the log, forget everything else, run, leave by
+        `os._exit`."""
         status = 70
         try:
             signal.set_wakeup_fd(-1)

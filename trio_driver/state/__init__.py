@@ -1,4 +1,5 @@
-"""What survives us on disk: one directory a run, one lock file a task, and how to end a run from it alone."""
+"""What survives us on disk: one directory a run, one lock file a task, and how to end a run from it
+alone."""
 
 from trio_driver.state.directory import (
     Run,
@@ -37,6 +38,7 @@ from trio_driver.state.records import (
     ExitRecord,
     RecordError,
     Tier,
+    scope_name,
 )
 
 __all__ = [
@@ -69,5 +71,6 @@ __all__ = [
     "read_executor_or_none",
     "remove_free_fence",
     "remove_free_fences",
+    "scope_name",
     "settle_run",
 ]

@@ -13,9 +13,10 @@
         spawner-<build>.*               the fork server's socket, lock and log
 
 Rules:
-- Only its owner can read or write the directory; a task never can. Names in it are hashes, so that no name that a
-  job chose reaches a path, and a socket's path stays under 107 bytes.
-- A run is looked up by its name alone. Listing costs one system call, reading is left to the caller.
+- Only its owner can read or write the directory; a task never can. Names in it are hashes, so that
+  no name that a job chose reaches a path, and a socket's path stays under 107 bytes.
+- A run is looked up by its name alone. Listing costs one system call, reading is left to the
+  caller.
 """
 
 import contextlib
@@ -46,10 +47,12 @@ from trio_driver.state.records import (
 )
 
 NAME_HEX_DIGITS = 12
-"""48 bits of SHA-256: two of a million names collide with a chance of 0.2 %, and the record tells them apart."""
+"""48 bits of SHA-256: two of a million names collide with a chance of 0.2 %, and the record tells
+them apart."""
 
 REMOVE_TRIES = 100
-"""Each try outlasts one writer; there are two watchmen a host, and each writes a run's record once."""
+"""Each try outlasts one writer; there are two watchmen a host, and each writes a run's record
+once."""
 
 TMPFS_ROOT = Path("/run")
 """A reboot empties it, so that records there need no fsync."""
@@ -101,7 +104,8 @@ def remove_doomed(path: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The directory of one run. All methods are synchronous, short, and true only at the moment of the call."""
+    """The directory of one run. All methods are synchronous, short, and true only at the moment of
+    the call."""
 
     path: Path
     durable: bool
@@ -159,7 +163,8 @@ class Run:
             write_atomic(dir_fd, "executor.json", encode(record), durable=self.durable)
 
     def write_exit(self, record: ExitRecord) -> bool:
-        """Write how the run ended, unless somebody has; the first record stands. False: it was not ours.
+        """Write how the run ended, unless somebody has; the first record stands. False: it was not
+        ours.
 
         Raises:
             FileNotFoundError: the run has been destroyed.
@@ -169,7 +174,8 @@ class Run:
 
     @contextlib.contextmanager
     def reserve_exit(self) -> Generator[Callable[[ExitRecord], bool]]:
-        """As `write_exit`, with a descriptor and disk space taken now: neither EMFILE nor ENOSPC can stop it later."""
+        """As `write_exit`, with a descriptor and disk space taken now: neither EMFILE nor ENOSPC
+        can stop it later."""
         with (
             self._open() as dir_fd,
             reserve_record(dir_fd, "exit.json", size_bytes=MAX_EXIT_BYTES) as reserved,
@@ -177,7 +183,8 @@ class Run:
             yield lambda record: reserved.write_once(encode(record), durable=self.durable)
 
     def commit(self, record: CommitRecord) -> None:
-        """Mark the run as Nomad's: a rename that needs nobody's answer, and that everybody can look at.
+        """Mark the run as Nomad's: a rename that needs nobody's answer, and that everybody can look
+        at.
 
         Raises:
             FileNotFoundError: the run has been destroyed.
@@ -197,7 +204,8 @@ class Run:
         return self._read("committed.json", CommitRecord)
 
     def tell(self, event: EventRecord) -> None:
-        """Leave `event` for the plugin to take; dropped when nobody took the ones before, and when the run is gone."""
+        """Leave `event` for the plugin to take; dropped when nobody took the ones before, and when
+        the run is gone."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         with contextlib.suppress(FileNotFoundError):
             fd = os.open(self.path / "events", flags, 0o600)
@@ -237,8 +245,8 @@ class Run:
     def remove(self) -> None:
         """Remove the directory and all in it; nothing happens when it is gone.
 
-        It is renamed first, so that a watchman who comes late finds no place for a record; one who came just before
-        has the directory open, and is outlasted.
+        It is renamed first, so that a watchman who comes late finds no place for a record; one who
+        came just before has the directory open, and is outlasted.
         """
         doomed = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         with contextlib.suppress(FileNotFoundError):
@@ -325,7 +333,8 @@ def open_state_directory(path: Path) -> StateDirectory:
     """Make the directory if it is missing, and check that only we can write there.
 
     Raises:
-        StateDirectoryError: it cannot be made, is a link, belongs to another user, or others may write to it.
+        StateDirectoryError: it cannot be made, is a link, belongs to another user, or others may
+            write to it.
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,14 +1,14 @@
 """The fence: at most one live executor of a (allocation, task), held by a lock and not by a scan.
 
-POSIX record locks and no others: they end with their owner, a fork does not inherit them, and the kernel names
-the owner.
-Not chosen: flock and open-file-description locks, which stay held by any child that keeps the descriptor.
+POSIX record locks and no others: they end with their owner, a fork does not inherit them, and the
+kernel names the owner. Not chosen: flock and open-file-description locks, which stay held by any
+child that keeps the descriptor.
 
 Rules:
-- An executor takes the lock after its fork, on a file that it opens once and never closes: closing *any* descriptor
-  of the file would drop the lock.
-- A lock file that nobody holds may be removed by anybody; so a taker checks that the file it locked is still the
-  one with the name.
+- An executor takes the lock after its fork, on a file that it opens once and never closes: closing
+  *any* descriptor of the file would drop the lock.
+- A lock file that nobody holds may be removed by anybody; so a taker checks that the file it locked
+  is still the one with the name.
 """
 
 import os
@@ -43,8 +43,8 @@ class Fence:
 def fence_owner(path: Path) -> int | None:
     """The pid that holds the lock at `path` now; None when nobody does.
 
-    The pid is true for as long as that process lives, and it holds a lock in a directory of ours: ask again after
-    opening a pidfd, and it is an identity.
+    The pid is true for as long as that process lives, and it holds a lock in a directory of ours:
+    ask again after opening a pidfd, and it is an identity.
     """
     try:
         fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -77,7 +77,8 @@ def kill_fence_owner(path: Path) -> bool:
 
 @contextmanager
 def open_free_fence(path: Path) -> Generator[bool]:
-    """Hold the lock at `path` for the length of a block that does not wait, if nobody else does; whether it is held.
+    """Hold the lock at `path` for the length of a block that does not wait, if nobody else does;
+    whether it is held.
 
     Must not be called by a process that holds it for life: closing the file would drop that lock.
 

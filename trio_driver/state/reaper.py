@@ -1,9 +1,11 @@
-"""Ending a run from disk alone: any process of ours can do it, at any time, twice, and after any crash.
+"""Ending a run from disk alone: any process of ours can do it, at any time, twice, and after any
+crash.
 
 Rules:
 - Nobody's consent is asked: containment first, then the executor, then the files.
 - Nothing is signalled by a stored pid alone: the boot id and the start time must match.
-- A run whose processes cannot be killed is `StuckError`; its record stays, so that it remains visible and owned.
+- A run whose processes cannot be killed is `StuckError`; its record stays, so that it remains
+  visible and owned.
 """
 
 import logging
@@ -29,17 +31,17 @@ from trio_driver.linux import (
 from trio_driver.model import DriverError, Lost
 from trio_driver.state.directory import Run, StateDirectory
 from trio_driver.state.fence import fence_owner, kill_fence_owner, remove_free_fence
-from trio_driver.state.records import ExecutorRecord, ExitRecord, RecordError
+from trio_driver.state.records import ExecutorRecord, ExitRecord, RecordError, scope_name
 
 LOGGER = logging.getLogger("trio_driver.state")
 
 KILL_LIMIT_S = 5.0
-"""How long SIGKILL may take before what is left is called stuck. Milliseconds are normal; a process that dumps
-core or waits for a disk takes seconds."""
+"""How long SIGKILL may take before what is left is called stuck. Milliseconds are normal; a process
+that dumps core or waits for a disk takes seconds."""
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.0005, 0.05
-"""Pauses between passes, doubled each time: no descriptor tells that a cgroup and a stranger's process are
-both gone."""
+"""Pauses between passes, doubled each time: no descriptor tells that a cgroup and a stranger's
+process are both gone."""
 
 
 LOST_REASON = "the executor ended without telling how the task did"
@@ -71,10 +73,13 @@ class Remains:
 def kill_run(run: Run) -> Remains:
     """One pass, without waiting: kill all that the run owns, and say what is still there.
 
-    To be repeated until it returns nothing: a child that joined the cgroup behind the kill lives until the next pass,
-    and only a removed cgroup makes joining fail.
+    To be repeated until it returns nothing: a child that joined the cgroup behind the kill lives
+    until the next pass, and only a removed cgroup makes joining fail.
     """
-    record = read_executor_or_none(run)
+    try:
+        record = run.read_executor()
+    except RecordError:
+        return _kill_unreadable(run)
     if record is None:
         return _kill_unrecorded_owner(run) if run.exists() else Remains()
     if record.boot_id != boot_id():
@@ -89,7 +94,8 @@ def kill_run(run: Run) -> Remains:
 
 
 def kill_containment(record: ExecutorRecord) -> tuple[str, ...]:
-    """Kill every process in the run's cgroup and remove what is empty; the cgroups that are still there."""
+    """Kill every process in the run's cgroup and remove what is empty; the cgroups that are still
+    there."""
     containment = record.containment
     if containment is None or record.boot_id != boot_id():
         return ()
@@ -103,7 +109,8 @@ def kill_containment(record: ExecutorRecord) -> tuple[str, ...]:
 
 
 async def end_run(run: Run, *, reason: str) -> ExitRecord | None:
-    """Kill all that is left of the run, and record it as lost unless its executor recorded how it ended.
+    """Kill all that is left of the run, and record it as lost unless its executor recorded how it
+    ended.
 
     Returns:
         The exit record that stands; None when the run has been destroyed meanwhile.
@@ -116,7 +123,8 @@ async def end_run(run: Run, *, reason: str) -> ExitRecord | None:
 
 
 def settle_run(run: Run, *, reason: str) -> ExitRecord | None:
-    """Record a run of which nothing lives as lost, unless a record says how it ended. Returns the one that stands.
+    """Record a run of which nothing lives as lost, unless a record says how it ended. Returns the
+    one that stands.
 
     Raises:
         RecordError: there is an exit record, and it cannot be believed.
@@ -141,7 +149,8 @@ def settle_run(run: Run, *, reason: str) -> ExitRecord | None:
 
 
 async def destroy_run(state: StateDirectory, run: Run) -> None:
-    """Leave nothing of the run: no process, cgroup, socket, file. Does nothing when it is gone already.
+    """Leave nothing of the run: no process, cgroup, socket, file. Does nothing when it is gone
+    already.
 
     Raises:
         StuckError: processes outlived SIGKILL by `KILL_LIMIT_S`; the record stays.
@@ -180,7 +189,8 @@ def _pauses() -> Iterator[float]:
 
 
 def read_executor_or_none(run: Run) -> ExecutorRecord | None:
-    """The executor's record; a torn one counts as none, for its executor never got as far as to own anything."""
+    """The executor's record; a torn one counts as none, for its executor never got as far as to own
+    anything."""
     try:
         return run.read_executor()
     except RecordError:
@@ -188,12 +198,33 @@ def read_executor_or_none(run: Run) -> ExecutorRecord | None:
 
 
 def _kill_unrecorded_owner(run: Run) -> Remains:
-    """Kill an executor that has the fence but no record yet: between the two it owns nothing else."""
+    """Kill an executor that has the fence but no record yet: between the two it owns nothing
+    else."""
     lock_path = lock_path_of(run)
     pid = fence_owner(lock_path)
     if pid is None or _has_record_elsewhere(run, pid):
         return Remains()
     return Remains((pid,)) if kill_fence_owner(lock_path) else Remains()
+
+
+def _kill_unreadable(run: Run) -> Remains:
+    """Kill a run whose record cannot be believed (a downgrade, a disk): what is its own carries its
+    name."""
+    cgroups = list(_cgroups_named(scope_name(run.name), f"{run.name}.scope"))
+    for path in cgroups:
+        cgroup.kill(path)
+    owner = _kill_unrecorded_owner(run)
+    left = tuple(str(path) for path in cgroups if not cgroup.remove_tree(path))
+    return Remains(owner.pids, left)
+
+
+def _cgroups_named(below_root: str, below_scope: str) -> Iterator[Path]:
+    """Cgroups of a run: right below the root of a hierarchy, or below a scope that Nomad made."""
+    mounts = cgroup.find_mounts()
+    for root in filter(None, (mounts.unified, *mounts.v1.values())):
+        yield from root.glob(below_root)
+        yield from root.glob(f"nomad.slice/*.slice/*/{below_scope}")
+        yield from root.glob(f"nomad/*/{below_scope}")
 
 
 def lock_path_of(run: Run) -> Path:

@@ -1,8 +1,8 @@
 """The records of a run: what to kill, and how it ended.
 
 Rules:
-- A record is whole or absent, and is read with the care of input from outside: a torn or foreign one is a
-  `RecordError` that names the file, never a guess.
+- A record is whole or absent, and is read with the care of input from outside: a torn or foreign
+  one is a `RecordError` that names the file, never a guess.
 - `SCHEMA` is the version of all of them; a reader refuses a newer one.
 """
 
@@ -14,10 +14,11 @@ from typing import TypeVar
 import msgspec
 
 from trio_driver.linux import ProcessId
-from trio_driver.model import Lost, TaskExit
+from trio_driver.model import DriverError, Lost, TaskExit
 
 SCHEMA = 1
-"""Version of the records. Fields are only added, each with a default that means what the old record meant."""
+"""Version of the records. Fields are only added, each with a default that means what the old record
+meant."""
 
 MAX_RECORD_BYTES = 1 << 20
 """Longest record that is read; ours are below 2 kB."""
@@ -29,10 +30,17 @@ MAX_EXIT_BYTES = 8192
 """Space that is reserved for an exit record before there is anything to tell."""
 
 MAX_REASON_CHARS = 1000
-"""Longest reason of a lost run that is recorded: in the worst case, each character takes six bytes of JSON."""
+"""Longest reason of a lost run that is recorded: in the worst case, each character takes six bytes
+of JSON."""
 
 
-class RecordError(Exception):
+def scope_name(run_name: str) -> str:
+    """The name of a run's own cgroup where it lies beside nobody's, right below the root of its
+    hierarchy."""
+    return f"trio-driver-{run_name}.scope"
+
+
+class RecordError(DriverError):
     """A record cannot be believed; the text names the file and what is wrong with it."""
 
 
@@ -40,7 +48,8 @@ class Tier(enum.Enum):
     """What holds the processes of a run together, strongest first."""
 
     CGROUP_V2 = "cgroup-v2"
-    """A v2 cgroup of the run alone: the only hierarchy of the host, limits and killing in one tree."""
+    """A v2 cgroup of the run alone: the only hierarchy of the host, limits and killing in one
+    tree."""
     HYBRID = "cgroup-hybrid"
     """A cgroup in the `unified` mount for killing, v1 cgroups for limits."""
     FREEZER = "cgroup-v1"
@@ -52,8 +61,9 @@ class Tier(enum.Enum):
 class ContainmentRecord(msgspec.Struct, frozen=True):
     """The cgroups that belong to a run alone.
 
-    `kill_path` holds every process of the run; empty without a cgroup. `own_paths` are all directories that go with
-    the run, `kill_path` among them. `memory_path` is where its memory is counted, perhaps together with other runs'.
+    `kill_path` holds every process of the run; empty without a cgroup. `own_paths` are all
+    directories that go with the run, `kill_path` among them. `memory_path` is where its memory is
+    counted, perhaps together with other runs'.
     """
 
     tier: Tier
@@ -63,7 +73,8 @@ class ContainmentRecord(msgspec.Struct, frozen=True):
 
 
 class CommitRecord(msgspec.Struct, frozen=True):
-    """That Nomad has been given the handle, and of what: `workload_pid` is 0 for a task without a workload."""
+    """That Nomad has been given the handle, and of what: `workload_pid` is 0 for a task without a
+    workload."""
 
     workload_pid: int
     started_at_s: float
