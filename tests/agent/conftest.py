@@ -18,9 +18,6 @@ from .jobs import purge_all
 from .nomad import Agent, Server, open_home
 from .waiting import eventually
 
-END_LIMIT_S = 60.0
-"""For an agent's graceful end and the end of all that must end with it."""
-
 LOG_NOISE = (" http: ", "client.fingerprint_mgr", "agent.plugin_loader", "allocation updates")
 
 AGENTS = pytest.StashKey[list[Agent]]()
@@ -51,8 +48,10 @@ def shared_footprint(server: Server) -> Iterator[Footprint]:
         try:
             trio.run(footprint.agent.start)
             yield footprint
-        finally:
             trio.run(end_agent, footprint)
+        finally:
+            footprint.agent.end()
+            footprint.wipe()
 
 
 @pytest.fixture
@@ -93,10 +92,10 @@ async def own_footprint(
         if not footprint.agent.is_running:
             await footprint.agent.start()
         await nothing_left(footprint)
+        await end_agent(footprint)
     finally:
-        # Shield: a test that was cancelled must not leave an agent. Ends by: the agent's end.
-        with trio.move_on_after(END_LIMIT_S, shield=True):
-            await end_agent(footprint)
+        footprint.agent.end()
+        footprint.wipe()
 
 
 @pytest.fixture
@@ -143,15 +142,20 @@ async def end_agent(footprint: Footprint) -> None:
         AssertionError: the text lists what is left.
     """
     footprint.look()
-    try:
-        if footprint.agent.is_running:
-            await footprint.agent.stop()
-        if IS_OURS:
-            await footprint.becomes(Counts(plugins=0, spawners=0, executors=0, workloads=0))
-            left = [path for path in footprint.files_at_end() if not path.endswith(".log")]
-            assert left == [], f"left after the agent's graceful end: {left}"
-    finally:
-        footprint.wipe()
+    if footprint.agent.is_running:
+        await footprint.agent.stop()
+    if IS_OURS:
+        await footprint.becomes(Counts(plugins=0, spawners=0, executors=0, workloads=0))
+        left = [path for path in footprint.files_at_end() if not path.endswith(".log")]
+        assert left == [], f"left after the agent's graceful end: {left}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test of this directory."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker("agent")
+            item.add_marker("cgroup")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -168,5 +172,5 @@ def pytest_runtest_makereport(
                 for line in agent.log_path.read_text().splitlines()
                 if not any(word in line for word in LOG_NOISE)
             ]
-            report.sections.append((f"log of agent {agent.name}", "\n".join(lines[-400:])))
+            report.sections.append((f"log of agent {agent.name}", "\n".join(lines[-4000:])))
     return report

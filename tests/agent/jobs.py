@@ -27,6 +27,22 @@ TASK = "task"
 _numbers = itertools.count(1)
 
 
+class _Memory(msgspec.Struct, frozen=True):
+    rss: int = msgspec.field(name="RSS", default=0)
+
+
+class _Usage(msgspec.Struct, frozen=True, rename="pascal"):
+    memory_stats: _Memory
+
+
+class _TaskStatistics(msgspec.Struct, frozen=True, rename="pascal"):
+    resource_usage: _Usage
+
+
+class _Statistics(msgspec.Struct, frozen=True, rename="pascal"):
+    tasks: dict[str, _TaskStatistics | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Allocation:
     """One allocation."""
@@ -82,7 +98,7 @@ class Allocation:
         """What the task has written to `stream`, from its start up to the first `until`."""
         await self.when(lambda state: state.state != "pending", "a started task", task=task)
         query = {"task": task, "type": stream, "follow": "true", "plain": "true"}
-        async with within(LIMIT_S, f"{until!r} on {stream}", lambda: "less"):
+        async with within(LIMIT_S, f"{until!r} on {stream}", lambda: "no such output"):
             while True:
                 try:
                     return await self.agent.api.read_until(
@@ -108,6 +124,12 @@ class Allocation:
         await self.agent.api.put(
             f"/client/allocation/{self.id}/signal", {"Signal": name, "Task": task}
         )
+
+    async def memory_bytes(self) -> int:
+        """The task's resident memory, as `nomad alloc status -stats` shows it; 0 while unknown."""
+        stats = await self.agent.api.get(f"/client/allocation/{self.id}/stats", _Statistics)
+        tasks = [task for task in stats.tasks.values() if task is not None]
+        return sum(task.resource_usage.memory_stats.rss for task in tasks)
 
     async def restart(self) -> None:
         """What `nomad alloc restart` does: stop and start the tasks, whatever their policy."""

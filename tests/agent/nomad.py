@@ -209,7 +209,9 @@ class NomadProcess:
                     await changes.next()
 
         async with (
-            within(LIMIT_S, f"{wanted!r} in the log of {self.name}", lambda: "less"),
+            within(
+                LIMIT_S, f"{wanted!r} in the log of {self.name}", lambda: self.log_text()[-2000:]
+            ),
             trio.open_nursery() as nursery,
         ):
             nursery.start_soon(wait_first, wait_text, nursery.cancel_scope)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from .footprint import Footprint
+from .footprint import CGROUP_ROOT, Footprint
 from .installation import PluginConfig, ours_only
 from .jobs import run_with
 from .nomad import Agent, AgentEndedError, Server, open_home
@@ -86,4 +86,11 @@ async def test_a_driver_that_is_not_enabled_is_not_detected(server: Server) -> N
 async def test_the_node_shows_how_tasks_are_contained(agent: Agent) -> None:
     attributes = await agent.node_attributes()
     assert attributes["driver.trio"] == "1"
-    assert attributes["driver.trio.containment"] != ""
+    assert attributes["driver.trio.containment"] == _tier_of_this_host()
+
+
+def _tier_of_this_host() -> str:
+    """How a root agent can contain tasks here."""
+    if (CGROUP_ROOT / "cgroup.controllers").exists():
+        return "cgroup-v2"
+    return "cgroup-hybrid" if (CGROUP_ROOT / "unified").is_dir() else "cgroup-v1"

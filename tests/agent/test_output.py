@@ -3,9 +3,12 @@
 import os
 import pwd
 
+import trio
+
 from .installation import ours_only
 from .jobs import run_with
 from .nomad import Agent
+from .waiting import LIMIT_S, LOOK_AGAIN_S, within
 
 LINES = 20_000
 
@@ -57,6 +60,15 @@ async def test_the_task_runs_as_the_jobs_user_with_that_users_groups(agent: Agen
     assert name == "nobody"
     assert "root" not in group_names.split()
     assert len(group_names.split()) == groups
+
+
+async def test_the_tasks_memory_is_shown(agent: Agent) -> None:
+    allocation = await run_with(agent, "stays")
+    await allocation.first_pid()
+    async with within(LIMIT_S, "the memory of the task", lambda: "none"):
+        while not await allocation.memory_bytes():  # the next collection comes within a second
+            await trio.sleep(LOOK_AGAIN_S)
+    assert 0 < await allocation.memory_bytes() < 32 << 20
 
 
 @ours_only

@@ -47,26 +47,30 @@ async def test_a_ping_for_every_message_is_no_flood() -> None:
         assert await peer.status(1) == OK
 
 
-async def test_the_server_itself_enforces_a_deadline() -> None:
+async def test_the_server_itself_enforces_a_deadline(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     watched = Watched()
     async with raw_client(watched.probe()) as peer:
-        await peer.send(peer.request(1, grpc_timeout="50m"))
+        await peer.send(peer.request(1, grpc_timeout="2S"))
         assert await peer.status(1) == DEADLINE_EXCEEDED
         await watched.wait_cancelled(1)
         await peer.send(
-            peer.headers(3, request_headers(CLIENT_STREAM, grpc_timeout="50m")),
+            peer.headers(3, request_headers(CLIENT_STREAM, grpc_timeout="2S")),
             peer.data(3, message()),
         )
         assert await peer.status(3) == DEADLINE_EXCEEDED
         await watched.wait_cancelled(2)
 
 
-async def test_a_deadline_in_the_middle_of_a_message_resets_the_stream() -> None:
+async def test_a_deadline_in_the_middle_of_a_message_resets_the_stream(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     async def big(note: Note, request: object) -> Note:
         return Note(data=bytes(100_000))
 
     async with raw_client(Probe(unary=big)) as peer:
-        await peer.send(peer.request(1, grpc_timeout="100m"))
+        await peer.send(peer.request(1, grpc_timeout="2S"))
         assert (await peer.next_of(hf.RstStreamFrame, 1)).error_code == CANCEL
 
 

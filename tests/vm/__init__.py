@@ -4,8 +4,8 @@
 
 What most hosts of Nomad have, on a machine that may not: cgroup v2 with all controllers, and a kernel
 whose power can be cut. QEMU boots Debian's kernel on the host's root filesystem, read-only with an
-overlay in memory; nothing but `$OUT` and the disk survives the guest. Without KVM, code that computes
-runs at about half its speed.
+overlay in memory; nothing but `$OUT` and the disk survives the guest. It emulates the processor: code
+that computes runs at half its speed or less.
 
 - `image`: kernel and initial file system, made once from Debian's packages
 - `initramfs`: the cpio format, and the dependencies of kernel modules

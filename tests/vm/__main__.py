@@ -1,6 +1,7 @@
 """Run a command on the second host.
 
-Exit code: the command's own; 124 when the limit was reached, 125 when there is no second host here.
+Exit code: the command's own; 124 when the limit was reached, 125 when the guest did not come up or
+crashed, 126 when this machine cannot have one.
 To cut the power yourself, SIGKILL the process in OUT/qemu.pid; the disk keeps what was on it.
 """
 
@@ -9,7 +10,7 @@ import sys
 from pathlib import Path
 
 from tests.vm.image import ImageError, provide_image
-from tests.vm.machine import NOT_UP, Boot, run
+from tests.vm.machine import NO_HOST, Boot, run
 
 
 def main() -> int:
@@ -18,7 +19,7 @@ def main() -> int:
         image = provide_image()
     except ImageError as error:
         print(f"vm: no second host: {error}", file=sys.stderr)
-        return NOT_UP
+        return NO_HOST
     if options.out is not None:
         options.out.mkdir(parents=True, exist_ok=True)
     return run(

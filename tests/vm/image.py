@@ -132,7 +132,7 @@ def _unpack(packages: list[str], work: Path, target: Path) -> None:
 
 
 def _initial_files(files: Path) -> list[Entry]:
-    busybox = next(path for path in files.rglob("busybox") if path.is_file())
+    busybox = next(files.rglob("bin/busybox"))
     folders = ("bin", "proc", "sys", "dev", "host", "memory", "root", "modules")
     modules = enumerate(find_modules(files, MODULES))
     return [

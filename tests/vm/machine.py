@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.vm.image import QEMU, SHARE_OPTIONS, Image
 
-TIMED_OUT, NOT_UP = 124, 125
+TIMED_OUT, NOT_UP, NO_HOST = 124, 125, 126
 """Exit codes that are not the command's."""
 
 DISK_BYTES = 2 << 30
@@ -106,8 +106,9 @@ def _start_script(boot: Boot) -> str:
 def _arguments(boot: Boot, image: Image, control: Path) -> list[str]:
     shares = {"host": Path("/"), "control": control, **({"out": boot.out} if boot.out else {})}
     arguments = [
-        *("-accel", "kvm", "-accel", "tcg,thread=multi"),
-        *("-cpu", "max", "-smp", str(os.cpu_count() or 1), "-m", str(boot.memory_mib)),
+        # Not KVM: where it exists and is nested it may fail, or hang, and nothing tells before.
+        *("-accel", "tcg,thread=multi", "-cpu", "max"),
+        *("-smp", str(os.cpu_count() or 1), "-m", str(boot.memory_mib)),
         *("-nodefaults", "-no-reboot", "-display", "none", "-nic", "none"),
         *("-kernel", str(image.kernel), "-initrd", str(image.initramfs)),
         *("-append", "console=ttyS0 quiet panic=-1 oops=panic"),

@@ -29,6 +29,7 @@ from trio_driver._proto import (
     hclspec_pb2,
 )
 from trio_driver.cli.errors import JobError, RunError
+from trio_driver.cli.guardian import Guardian
 from trio_driver.cli.node import Node
 from trio_driver.cli.report import Report, Tone, join_fields
 from trio_driver.cli.templates import render
@@ -73,6 +74,7 @@ class Launch:
     node: Node
     environ: Mapping[str, str]
     report: Report
+    guardian: Guardian
     on_event: OnEvent = field(default=lambda _event: None)
 
 
@@ -115,6 +117,7 @@ async def open_driver(launch: Launch) -> AsyncGenerator[Driver]:
     """
     report = launch.report
     async with _open_client(launch) as client:
+        launch.guardian.plugin(client.reattach_config)
         name, version, api_version = await _identify(client)
         report.say("plugin", f"{name} {version} runs as pid {client.process.pid}")
         await _configure(client, launch, api_version)

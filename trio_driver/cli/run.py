@@ -20,6 +20,7 @@ from trio_driver._proto import driver_pb2
 from trio_driver.cli.alloc_dir import open_alloc_dir
 from trio_driver.cli.driver import Driver, Launch
 from trio_driver.cli.errors import JobError, RunError
+from trio_driver.cli.guardian import Guardian
 from trio_driver.cli.job import Group, Job, Task
 from trio_driver.cli.logs import Terminal
 from trio_driver.cli.report import Report, Tone, join_fields
@@ -67,6 +68,8 @@ async def run_allocation(job: Job, group: Group, launch: Launch, *, report: Repo
         await nursery.start(_watch_signals, progress, nursery.cancel_scope)
         alloc_id = str(uuid.uuid4())
         with open_alloc_dir(alloc_id, [task.name for task in group.tasks]) as directory:
+            launch.guardian.directory(directory.parent)
+            launch.guardian.state_dir(str((launch.config or {}).get("state_dir") or ""))
             async with open_supply(launch) as supply:
                 driver = await supply.driver()
                 _check_driver(driver, group)
@@ -80,7 +83,7 @@ async def run_allocation(job: Job, group: Group, launch: Launch, *, report: Repo
                     images=_has_images(driver),
                     attributes=driver.attributes,
                 )
-                await _run_tasks(allocation, supply, progress, report)
+                await _run_tasks(allocation, supply, progress, report, launch.guardian)
         nursery.cancel_scope.cancel()
     if failed := [code for code in progress.codes.values() if code]:
         return failed[0]
@@ -115,7 +118,11 @@ class _Output:
 
 
 async def _run_tasks(
-    allocation: Allocation, supply: Supply, progress: _Progress, report: Report
+    allocation: Allocation,
+    supply: Supply,
+    progress: _Progress,
+    report: Report,
+    guardian: Guardian,
 ) -> None:
     out, err = _Output(1, progress.stop, report), _Output(2, progress.stop, report)
 
@@ -127,6 +134,7 @@ async def _run_tasks(
             stop=progress.stop,
             streams=Streams(stdout=out.write, stderr=err.write, prefix=prefix),
             report=report,
+            guardian=guardian,
         )
         code = progress.codes[task.name] = await run.run()
         if code:

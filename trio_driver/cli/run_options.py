@@ -17,6 +17,7 @@ from rich.console import Console
 
 from trio_driver.cli.driver import Launch
 from trio_driver.cli.errors import JobError
+from trio_driver.cli.guardian import open_guardian
 from trio_driver.cli.hcl_file import parse_expression
 from trio_driver.cli.job import Group, Job, Setting, command_job
 from trio_driver.cli.job_file import read_config, read_job
@@ -54,19 +55,25 @@ def run_from_options(options: RunOptions) -> int:
     group = choose_group(job, options.group)
     for warning in job.warnings:
         report.say("job", warning, tone=Tone.WARN)
-    launch = Launch(
-        command=plugin_command(options.plugin),
-        config=read_plugin_config(options.config, options.plugin_config),
-        node=this_node(meta=pairs(options.node_meta, "--node-meta")),
-        environ=dict(os.environ),
-        report=report,
-        on_event=partial(report_event, report),
-    )
     for signum in STOP_SIGNALS:
         # A signal is a wish to the run, see there. In the moments before and after it must not be
         # an exception, which would cut a cleanup short.
         signal.signal(signum, lambda _signum, _frame: None)
-    return trio.run(partial(run_allocation, job, group, launch, report=report))
+    with open_guardian() as guardian:
+        launch = Launch(
+            command=plugin_command(options.plugin),
+            config=read_plugin_config(options.config, options.plugin_config),
+            node=this_node(meta=pairs(options.node_meta, "--node-meta")),
+            environ=dict(os.environ),
+            report=report,
+            guardian=guardian,
+            on_event=partial(report_event, report),
+        )
+        code = trio.run(partial(run_allocation, job, group, launch, report=report))
+    for signum in STOP_SIGNALS:
+        # Nothing is left to stop, and the interpreter's end would bring back the default: death.
+        signal.signal(signum, signal.SIG_IGN)
+    return code
 
 
 def read_options_job(options: RunOptions) -> Job:

@@ -19,6 +19,7 @@ from trio_util import wait_any
 from trio_driver._proto import driver_pb2
 from trio_driver.cli.driver import Driver
 from trio_driver.cli.errors import RunError
+from trio_driver.cli.guardian import Guardian
 from trio_driver.cli.job import Task
 from trio_driver.cli.logs import Sink, copy_lines, copy_output, open_fifo
 from trio_driver.cli.report import Report, Tone
@@ -75,6 +76,7 @@ class TaskRun:
     stop: Stop
     streams: Streams
     report: Report
+    guardian: Guardian
 
     async def run(self) -> int:
         """Run the task to its end.
@@ -91,6 +93,7 @@ class TaskRun:
         driver = await self.supply.driver()
         config = build_task_config(self.allocation, self.task, spec=driver.task_spec)
         async with self._open_logs(driver):
+            self.guardian.task(config.id)
             try:
                 response = await self._run(driver, config)
             finally:

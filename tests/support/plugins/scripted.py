@@ -3,11 +3,22 @@
 import os
 import signal
 import sys
+from collections.abc import AsyncGenerator
 
 import trio
 
 import trio_driver
-from trio_driver import Driver, DriverError, Exited, PluginConfig, Struct, Task, TaskExit
+from trio_driver import (
+    Driver,
+    DriverError,
+    Exited,
+    Fingerprint,
+    Health,
+    PluginConfig,
+    Struct,
+    Task,
+    TaskExit,
+)
 
 MODULES_AT_FORK: set[str] = set()
 os.register_at_fork(after_in_child=lambda: MODULES_AT_FORK.update(sys.modules))
@@ -25,6 +36,12 @@ class Scripted(Driver[PluginConfig, ScriptedConfig]):
     """See the module."""
 
     name = "scripted"
+
+    async def fingerprint(self) -> AsyncGenerator[Fingerprint]:
+        """Shows how many Trio tasks live in the plugin, at each opening of the stream."""
+        living = trio.lowlevel.current_statistics().tasks_living
+        attributes: dict[str, str | int | float | bool] = {"tasks_living": living}
+        yield Fingerprint(health=Health.HEALTHY, description="Healthy", attributes=attributes)
 
     async def run(self, task: Task[ScriptedConfig]) -> TaskExit:
         match task.config.mode:
