@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from tests.support.host import SCRIPTED, Host, open_host
+from tests.support.waiting import until
 from trio_driver.linux import ProcessId
 
 pytestmark = pytest.mark.cgroup
@@ -78,8 +79,10 @@ async def test_many_cycles_leave_plugin_and_spawner_as_they_were() -> None:
         for number in range(CYCLES):
             await cycle(host, number)
         await host.nothing_is_left()
-        now = [fds_of(process) for process in (plugin, spawner)]
-        assert now == fds
+        await until(
+            lambda: [fds_of(process) for process in (plugin, spawner)] == fds,
+            lambda: f"{fds} again; there is {fds_of(plugin)}, {fds_of(spawner)}",
+        )
         assert await trio_tasks(host) == tasks
         assert host.spawner == spawner
         allowed_kib = 2048 + CYCLES * MEMORY_PER_CYCLE_KIB

@@ -13,9 +13,6 @@ from collections.abc import Mapping, Sequence
 COOKIE_NAME = "NOMAD_PLUGIN_MAGIC_COOKIE"
 """An agent sets it for its plugins (nomad-protocol.md §1.1); the plugin checks the value."""
 
-PLUGIN_NAME = "trio-plugin"
-"""What the process is called in lists of processes, beside trio-spawner and trio-executor."""
-
 SPAWNER_ARGUMENT = "spawner"
 """The plugin starts its fork server as this program with this first argument."""
 
@@ -31,11 +28,8 @@ def main() -> None:
     """Run as what this process was started for; ends the process with its exit code."""
     if is_plugin(sys.argv[1:], os.environ):
         from trio_driver.drivers import TrioDriver
-        from trio_driver.linux import set_name
         from trio_driver.sdk import main as driver_main
 
-        if len(sys.argv) == 1:
-            set_name(PLUGIN_NAME)
         driver_main(TrioDriver)
     else:
         from trio_driver.cli.commands import run_command_line

@@ -18,9 +18,10 @@ from typing import TypedDict
 
 import msgspec
 
-from trio_driver.cli.main import COOKIE_NAME, PLUGIN_NAME
+from trio_driver.goplugin import NOMAD_COOKIE_NAME
 from trio_driver.linux import boot_id, cgroup, descendants_of, is_alive, parent_of
 from trio_driver.model import describe_exit
+from trio_driver.sdk import PLUGIN_NAME
 from trio_driver.state import (
     ExecutorRecord,
     ExitRecord,
@@ -97,7 +98,10 @@ def _plugins() -> Iterator[ProcessView]:
         directory = Path("/proc", name)
         try:
             is_named = (directory / "comm").read_text().rstrip("\n") == PLUGIN_NAME
-            if is_named and f"{COOKIE_NAME}=".encode() in (directory / "environ").read_bytes():
+            if (
+                is_named
+                and f"{NOMAD_COOKIE_NAME}=".encode() in (directory / "environ").read_bytes()
+            ):
                 yield _process(int(name))
         except OSError:
             continue  # it has ended, or belongs to somebody else

@@ -8,6 +8,7 @@ from trio_driver.goplugin.child import PipeHeldError
 from trio_driver.goplugin.client import PluginClient, open_plugin, reattach
 from trio_driver.goplugin.early import prepare_if_plugin, prepare_process_once
 from trio_driver.goplugin.handshake import (
+    NOMAD_COOKIE_NAME,
     CookieError,
     Handshake,
     HandshakeError,
@@ -22,6 +23,7 @@ from trio_driver.goplugin.server import serve_plugin
 
 __all__ = [
     "LINE_LIMIT_BYTES",
+    "NOMAD_COOKIE_NAME",
     "TRACE",
     "CookieError",
     "Handshake",

@@ -18,7 +18,7 @@ import trio
 
 from trio_driver.executor import rehearse, run_executor
 from trio_driver.goplugin import PluginProcess, prepare_process_once, serve_plugin
-from trio_driver.linux import ProcessId
+from trio_driver.linux import ProcessId, set_name
 from trio_driver.sdk.base_service import BaseService
 from trio_driver.sdk.body import DriverBody
 from trio_driver.sdk.driver import AnyDriver
@@ -28,6 +28,9 @@ from trio_driver.spawner import SpawnRequest, build_id, run_spawner
 from trio_driver.state import StateDirectory, open_state_directory
 
 SPAWNER_ROLE = "spawner"
+
+PLUGIN_NAME = "trio-plugin"
+"""What the process is called in lists of processes, beside trio-spawner and trio-executor."""
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s [%(process)d] %(message)s"
 
@@ -45,6 +48,7 @@ def main(driver_class: type[AnyDriver]) -> None:
             _be_spawner(driver_class, Path(state_dir), build, int(ready_fd))
         case _:
             process = prepare_process_once()
+            set_name(PLUGIN_NAME)
             trio.run(partial(_be_plugin, driver_class, process))
     raise SystemExit(0)
 

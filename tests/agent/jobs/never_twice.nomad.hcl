@@ -31,7 +31,7 @@ job "never_twice" {
       config {
         command = "/bin/sh"
         args = ["-c", <<-EOT
-          exec 9>"$MARKS/$NOMAD_ALLOC_INDEX"
+          exec 9>"$MARKS/$NOMAD_ALLOC_ID"
           flock -n 9 || echo "$NOMAD_ALLOC_NAME $$" >>"$MARKS/twice"
           echo "$NOMAD_ALLOC_INDEX $$" >>"$MARKS/starts"
           exec sleep 600

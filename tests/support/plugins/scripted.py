@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import AsyncGenerator
 
+import msgspec
 import trio
 
 import trio_driver
@@ -15,7 +16,6 @@ from trio_driver import (
     Fingerprint,
     Health,
     PluginConfig,
-    Struct,
     Task,
     TaskExit,
 )
@@ -24,7 +24,7 @@ MODULES_AT_FORK: set[str] = set()
 os.register_at_fork(after_in_child=lambda: MODULES_AT_FORK.update(sys.modules))
 
 
-class ScriptedConfig(Struct, frozen=True, kw_only=True):
+class ScriptedConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The `config` block."""
 
     mode: str = "command"
