@@ -24,9 +24,6 @@ JOB_DIR = Path(__file__).parent / "jobs"
 TASK = "task"
 """The name of the only task in every job file."""
 
-ASK_AGAIN_S = 10.0
-"""Well above what a stop takes when all is well."""
-
 _numbers = itertools.count(1)
 
 
@@ -161,11 +158,8 @@ class Job:
 
     async def running(self) -> int:
         """How many of the job's allocations run, as far as Nomad knows."""
-        return sum(state.client_status == "running" for state in await self.allocation_states())
-
-    async def allocation_states(self) -> list[AllocationState]:
-        """All allocations as the server last heard of them."""
-        return await self.agent.api.get(f"/job/{self.id}/allocations", list[AllocationState])
+        states = await self.agent.api.get(f"/job/{self.id}/allocations", list[AllocationState])
+        return sum(state.client_status == "running" for state in states)
 
     async def allocation(self) -> Allocation:
         """The only allocation."""
@@ -173,30 +167,15 @@ class Job:
         return allocation
 
     async def stop(self, *, limit_s: float = LIMIT_S) -> list[AllocationState]:
-        """Stop the job and wait until each of its allocations has ended.
-
-        Asked again while one lives: an agent that could not add an allocation, because its plugin
-        was dead then, tells the server that it failed, and may start it later all the same. The
-        server does not stop what it believes has ended.
-        """
-        states: list[AllocationState] = []
-
-        def living() -> str:
-            return "\n".join(str(state) for state in states if not state.is_terminal)
-
-        async with within(limit_s, f"the end of all allocations of {self.id}", living):
-            while True:
-                await self.agent.api.delete(f"/job/{self.id}")
-                with trio.move_on_after(ASK_AGAIN_S):
-                    states = await self.agent.api.when(
-                        f"/job/{self.id}/allocations",
-                        list[AllocationState],
-                        lambda found: all(state.is_terminal for state in found),
-                        wanted="the end",
-                    )
-                    return states
-                states = await self.allocation_states()
-        raise AssertionError("unreachable: `within` raises")
+        """Stop the job and wait until each of its allocations has ended."""
+        await self.agent.api.delete(f"/job/{self.id}")
+        return await self.agent.api.when(
+            f"/job/{self.id}/allocations",
+            list[AllocationState],
+            lambda found: all(state.is_terminal for state in found),
+            wanted=f"the end of all allocations of {self.id}",
+            limit_s=limit_s,
+        )
 
     async def purge(self) -> None:
         """Have the server forget the stopped job, so that its allocations are garbage."""

@@ -76,4 +76,5 @@ async def _be_plugin(driver_class: type[AnyDriver], process: PluginProcess) -> N
             build=build,
         )
         await serve_plugin([base, DriverService(driver_class, plugin)], process=process)
+        await plugin.close()
         nursery.cancel_scope.cancel()

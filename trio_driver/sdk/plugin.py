@@ -42,7 +42,7 @@ class OpenedPlugin:
     ) -> None:
         self.state = state
         self.tasks = Tasks(state, nursery, events.tell)
-        spawner = Spawner(state, spawner_command, build, nursery)
+        self.spawner = spawner = Spawner(state, spawner_command, build, nursery)
         nursery.start_soon(spawner.keep, self.tasks.live)
         nursery.start_soon(self.tasks.follow_events)
         self.starter = TaskStarter(
@@ -102,6 +102,11 @@ class Plugin:
                 build=self._build,
             )
         return self._opened
+
+    async def close(self) -> None:
+        """The plugin ends. Its tasks do not; if there are none, the spawner ends with it."""
+        if self._opened is not None and self._opened.tasks.live.value == 0:
+            await self._opened.spawner.part()
 
     @contextmanager
     def listening(self) -> Generator[None]:

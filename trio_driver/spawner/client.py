@@ -51,6 +51,9 @@ REQUEST_LIMIT_S = 3.0
 KILL_LIMIT_S = 5.0
 """How long a killed spawner may take to be gone."""
 
+PART_LIMIT_S = 0.3
+"""Little of the 2 s that an agent gives a plugin to end; a spawner without executors takes 0.02 s."""
+
 RETRY_S = 5.0
 """Pause after a spawner could not be started while tasks run."""
 
@@ -153,6 +156,18 @@ class Spawner:
                 await _wait_dead_or_unneeded(pidfd, live_tasks)
             finally:
                 os.close(pidfd)
+
+    async def part(self) -> None:
+        """Disconnect for good; a spawner that is not needed any more is given `PART_LIMIT_S` to be gone."""
+        if self._connection is None:
+            return
+        pidfd = os.dup(self._pidfd)
+        try:
+            self.disconnect()
+            with trio.move_on_after(PART_LIMIT_S):
+                await wait_pidfd(pidfd)
+        finally:
+            os.close(pidfd)
 
     def disconnect(self) -> None:
         """Close our connection; the spawner lives on with its executors."""

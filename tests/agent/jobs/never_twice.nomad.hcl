@@ -18,7 +18,7 @@ job "never_twice" {
       mode     = "delay"
     }
     reschedule {
-      delay          = "5s"
+      delay          = "10s"
       delay_function = "constant"
       unlimited      = true
     }
