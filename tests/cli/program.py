@@ -53,8 +53,10 @@ class Sandbox:
             "TMPDIR": str(self.tmp),
         }
 
-    def arguments(self, *options: str) -> list[str]:
-        """`run` with this sandbox's state directory."""
+    def arguments(self, options: Sequence[str]) -> list[str]:
+        """`run`, with this sandbox's state directory for a plugin that has one."""
+        if "--plugin" in options:
+            return [str(self.program), "run", *options]
         return [
             str(self.program),
             "run",
@@ -63,15 +65,17 @@ class Sandbox:
             *options,
         ]
 
-    def run(self, *options: str) -> "subprocess.CompletedProcess[str]":
-        """Run to the end."""
-        return self.run_command(self.arguments(*options))
+    def run(self, *options: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+        """`trio-driver run` to its end."""
+        return self.run_command(self.arguments(options), **environ)
 
-    def run_command(self, command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+    def run_command(
+        self, command: Sequence[str], **environ: str
+    ) -> "subprocess.CompletedProcess[str]":
         """Run any command line to its end."""
         return subprocess.run(
             command,
-            env=self.environ,
+            env={**self.environ, **environ},
             capture_output=True,
             text=True,
             timeout=LIMIT_S,
@@ -81,11 +85,11 @@ class Sandbox:
         )
 
     @contextmanager
-    def start(self, *options: str) -> Generator["Running"]:
-        """Run until the block is left, at the latest."""
+    def start(self, *options: str, **environ: str) -> Generator["Running"]:
+        """`trio-driver run` until the block is left, at the latest."""
         with subprocess.Popen(
-            self.arguments(*options),
-            env=self.environ,
+            self.arguments(options),
+            env={**self.environ, **environ},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=self.root,
@@ -169,6 +173,15 @@ class Running:
             return False
         return True
 
+    def press_until(self, text: str) -> None:
+        """Press Ctrl-C until the lifecycle says `text`: presses within 0.2 s count as one."""
+        assert self.process.stderr is not None
+        found = b""
+        while text.encode() not in found:
+            self.send(signal.SIGINT)
+            while text.encode() not in found and _is_readable(self.process.stderr, within_s=0.3):
+                found += _read(self.process.stderr)
+
     def end(self) -> tuple[int, str, str]:
         """Wait for the end: exit code, and the rest of stdout and stderr."""
         stdout, stderr = self.process.communicate(timeout=LIMIT_S)
@@ -176,11 +189,14 @@ class Running:
 
 
 def _read(stream: IO[bytes]) -> bytes:
-    readable, _, _ = select.select([stream], [], [], LIMIT_S)
-    assert readable, "no output"
+    assert _is_readable(stream, within_s=LIMIT_S), "no output"
     chunk = os.read(stream.fileno(), 65536)
     assert chunk, "the program ended"
     return chunk
+
+
+def _is_readable(stream: IO[bytes], *, within_s: float) -> bool:
+    return bool(select.select([stream], [], [], within_s)[0])
 
 
 def wait_gone(pids: Iterable[int]) -> None:

@@ -88,6 +88,8 @@ class Driver(driver_grpc.DriverServicer):
     ) -> driver_pb2.WaitTaskResponse:
         if STRANGE == "die":
             os._exit(3)
+        if STRANGE == "wait":
+            await trio.sleep_forever()
         result = driver_pb2.ExitResult(exit_code=-1 if STRANGE == "lost" else 0)
         return driver_pb2.WaitTaskResponse(result=result, err="gone" if STRANGE == "lost" else "")
 

@@ -135,9 +135,8 @@ def test_the_second_signal_kills_what_ignores_the_first(sandbox: Sandbox) -> Non
         running.read_until("up")
         running.send(signal.SIGINT)
         running.read_until("no")
-        while not running.has_ended(within_s=0.3):  # signals within 0.2 s count as one
-            running.send(signal.SIGINT)
-        assert running.process.returncode == 128 + signal.SIGKILL
+        running.press_until("t: is killed")
+        assert running.end()[0] == 128 + signal.SIGKILL
 
 
 def test_a_signal_before_the_plugin_answers_ends_the_run(sandbox: Sandbox) -> None:
@@ -303,8 +302,7 @@ def test_any_plugin_is_held_to_the_protocol(
     sandbox: Sandbox, strange: str, code: int, message: str
 ) -> None:
     plugin = sandbox.script("strange", "tests.cli.strange_plugin")
-    command = [str(sandbox.program), "run", "--plugin", str(plugin), "--", "x"]
-    result = sandbox.run_command(["/usr/bin/env", f"STRANGE={strange}", *command])
+    result = sandbox.run("--plugin", str(plugin), "--", "x", STRANGE=strange)
     assert message in result.stderr
     assert result.returncode == code
     assert "Traceback" not in result.stderr
@@ -312,23 +310,27 @@ def test_any_plugin_is_held_to_the_protocol(
 
 def test_a_start_that_hangs_can_be_interrupted(sandbox: Sandbox) -> None:
     plugin = sandbox.script("strange", "tests.cli.strange_plugin")
-    command = [str(sandbox.program), "run", "-v", "--plugin", str(plugin), "--", "x"]
-    env = {**sandbox.environ, "STRANGE": "hang"}
-    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line == "x: starts\n":
-                process.send_signal(signal.SIGINT)
-                break
-        assert "x: was stopped before it had started\n" in process.stderr.read()
-        assert process.wait(LIMIT_S) == 128 + signal.SIGINT
+    with sandbox.start("-v", "--plugin", str(plugin), "--", "x", STRANGE="hang") as running:
+        running.read_until("x: starts\n", stderr=True)
+        running.send(signal.SIGINT)
+        code, _, stderr = running.end()
+    assert code == 128 + signal.SIGINT
+    assert "x: was stopped before it had started\n" in stderr
+
+
+def test_the_third_signal_gives_up_a_task_that_the_driver_does_not_end(sandbox: Sandbox) -> None:
+    plugin = sandbox.script("strange", "tests.cli.strange_plugin")
+    with sandbox.start("--plugin", str(plugin), "--", "x", STRANGE="wait") as running:
+        running.wait_started()
+        for expected in ("x: is asked to stop", "x: is killed", "x: DestroyTask: "):
+            running.press_until(expected)
+        assert running.end()[0] == 128 + signal.SIGINT
 
 
 def test_a_go_plugin_is_driven_like_our_own(sandbox: Sandbox) -> None:
     plugin = os.environ.get("TRIO_DRIVER_TEST_GO_PLUGIN", "")
     if not Path(plugin).is_file():
         pytest.skip("TRIO_DRIVER_TEST_GO_PLUGIN names no binary of raw_exec as a plugin")
-    options = ["--plugin", plugin, "--plugin-config", "enabled=true"]
-    command = [str(sandbox.program), "run", *options, "--", "sh", "-c", "echo out; exit 4"]
-    result = sandbox.run_command(command)
+    options = ("--plugin", plugin, "--plugin-config", "enabled=true")
+    result = sandbox.run(*options, "--", "sh", "-c", "echo out; exit 4")
     assert (result.returncode, result.stdout) == (4, "out\n"), result.stderr

@@ -38,5 +38,5 @@ def test_the_archive_has_a_header_of_110_bytes_and_data_at_multiples_of_4() -> N
     assert int(header[14:22], 16) == EXECUTABLE
     assert int(header[54:62], 16) == len(b"#!/bin/sh\n")
     assert name == b"init\0"
-    assert rest.startswith(b"#!/bin/sh\n\0\0070701")
+    assert rest.startswith(b"#!/bin/sh\n" + bytes(2) + b"070701")
     assert b"TRAILER!!!" in rest

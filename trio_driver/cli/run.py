@@ -41,7 +41,8 @@ class _Progress:
     """How far the run is; changed only between checkpoints."""
 
     stop: Stop = field(default_factory=Stop)
-    tasks_run: bool = False
+    tasks: trio.CancelScope | None = None
+    """What gives the tasks up; None while there are none."""
     signals: list[int] = field(default_factory=list[int])
     signalled_at_s: float = -math.inf
     codes: dict[str, int] = field(default_factory=dict[str, int])
@@ -142,12 +143,12 @@ async def _run_tasks(
 
     tasks = allocation.group.tasks
     width = max(len(task.name) for task in tasks)
-    progress.tasks_run = True
-    async with trio.open_nursery() as nursery:
-        for task in tasks:
-            prefix = f"{task.name:<{width}} | ".encode() if len(tasks) > 1 else None
-            nursery.start_soon(run_one, task, prefix)
-    progress.tasks_run = False
+    with trio.CancelScope() as progress.tasks:
+        async with trio.open_nursery() as nursery:
+            for task in tasks:
+                prefix = f"{task.name:<{width}} | ".encode() if len(tasks) > 1 else None
+                nursery.start_soon(run_one, task, prefix)
+    progress.tasks = None
 
 
 async def _watch_signals(
@@ -156,7 +157,10 @@ async def _watch_signals(
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Pass signals on to the tasks; while there are none, end the run."""
+    """Pass signals on to the tasks; while there are none, end the run.
+
+    Tasks are given up alone: they are destroyed through the plugin, which must be there for that.
+    """
     with trio.open_signal_receiver(*STOP_SIGNALS) as received:
         task_status.started()
         async for signum in received:
@@ -165,13 +169,15 @@ async def _watch_signals(
                 continue
             progress.signalled_at_s = now_s
             progress.signals.append(signum)
-            match len(progress.signals):
-                case 1 if progress.tasks_run:
-                    progress.stop.request()
-                case 2 if progress.tasks_run:
-                    progress.stop.force()
-                case _:
+            match (progress.tasks, len(progress.signals)):
+                case (None, _):
                     run.cancel()
+                case (_, 1):
+                    progress.stop.request()
+                case (_, 2):
+                    progress.stop.force()
+                case (tasks, _):
+                    tasks.cancel()
 
 
 def _check_driver(driver: Driver, group: Group) -> None:

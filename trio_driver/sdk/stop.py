@@ -17,7 +17,7 @@ from trio_driver.executor import ask_executor
 from trio_driver.linux import UnknownSignalError, signum_of
 from trio_driver.model import ConfigInvalidError, DriverError, ExecutorLostError
 from trio_driver.sdk.tasks import KnownTask, NotRunningError, Tasks
-from trio_driver.state import StateDirectory, destroy_run, end_run
+from trio_driver.state import RecordError, StateDirectory, destroy_run, end_run
 
 LOGGER = logging.getLogger("trio_driver.sdk")
 
@@ -109,6 +109,15 @@ async def signal_task(tasks: Tasks, task_id: str, signal_name: str) -> None:
     await ask_executor(task.run, request, "deliver the signal")
 
 
+async def _find_if_readable(tasks: Tasks, task_id: str) -> KnownTask | None:
+    """As `Tasks.find`; a record that cannot be believed is no reason to leave its run alone."""
+    try:
+        return await tasks.find(task_id)
+    except RecordError as error:
+        LOGGER.error("%s", error)
+        return None
+
+
 async def destroy_task(state: StateDirectory, tasks: Tasks, task_id: str, *, force: bool) -> None:
     """Leave nothing of the task, from disk alone: known to us or not, alive or not, asked once or
     twice.
@@ -117,7 +126,7 @@ async def destroy_task(state: StateDirectory, tasks: Tasks, task_id: str, *, for
         StillRunningError: it runs, and `force` was not given.
         StuckError: processes outlive SIGKILL; the record stays.
     """
-    task = await tasks.find(task_id)
+    task = await _find_if_readable(tasks, task_id)
     if task is not None and not task.ended.is_set() and not force:
         raise StillRunningError("cannot destroy running task")
     if (run := state.find(task_id)) is not None:
