@@ -1,6 +1,6 @@
 """The drivers that are compared, and what an agent does with one.
 
-Launch, configure, start and end tasks, in the order of nomad-protocol.md §2.3.
+Launch, configure, start and end tasks, in the order of nomad-protocol §2.3.
 """
 
 import os

@@ -1,6 +1,6 @@
 """What an agent prepares for a task on this host: its cgroups and its log pipes.
 
-Source: nomad-protocol.md §7, §8.7.
+Source: nomad-protocol §7, §8.7.
 
 Rules:
 - Only what was made here is removed, so that an agent on the same host keeps its own.

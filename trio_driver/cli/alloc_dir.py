@@ -5,7 +5,7 @@ Rules:
   ours alone.
 - It is removed with nothing in it followed: a task could write everything below it.
 
-Source: nomad-protocol.md B.2. Must not know: pipes, plugins.
+Source: nomad-protocol B.2. Must not know: pipes, plugins.
 """
 
 import os

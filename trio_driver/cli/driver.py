@@ -1,6 +1,6 @@
 """A driver plugin, launched and made ready for tasks as an agent does it.
 
-Owns the order of the first calls (nomad-protocol.md §2.3) and the two streams that an agent keeps
+Owns the order of the first calls (nomad-protocol §2.3) and the two streams that an agent keeps
 open as long as it uses a driver: to the plugin they mean "my agent is there".
 
 Rules:

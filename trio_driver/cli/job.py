@@ -16,7 +16,7 @@ DEFAULT_MEMORY_MIB = 300
 """What Nomad gives a task without a `resources` block."""
 
 DEFAULT_KILL_TIMEOUT_S = 5.0
-"""Source: nomad-protocol.md §4.8."""
+"""Source: nomad-protocol §4.8."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,7 +201,7 @@ class _Reader:
         """A driver's `config` body in the form in which Nomad's parser hands it on.
 
         Objects and blocks both become lists of objects; labels become nested objects
-        (nomad-protocol.md §3.4).
+        (nomad-protocol §3.4).
         """
         found: dict[str, Plain] = {}
         for name in block.attributes:

@@ -4,7 +4,7 @@ Rules:
 - Every name is used, ignored with a printed reason, or refused with one; nothing is passed over.
 - Refused is what the task would need and not get; ignored is what only servers act on.
 
-Source: the job specification of Nomad 2.0; nomad-protocol.md §4.2 to §4.4, §5.2.
+Source: the job specification of Nomad 2.0; nomad-protocol §4.2 to §4.4, §5.2.
 """
 
 from dataclasses import dataclass, field

@@ -6,7 +6,7 @@ Rules:
 - What the terminal does not take waits in the pipe, then the task waits: nothing is buffered here
   beyond one line per stream.
 
-Source: nomad-protocol.md §7. Must not know: plugins, jobs.
+Source: nomad-protocol §7. Must not know: plugins, jobs.
 """
 
 import os

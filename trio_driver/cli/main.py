@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 COOKIE_NAME = "NOMAD_PLUGIN_MAGIC_COOKIE"
-"""An agent sets it for its plugins (nomad-protocol.md §1.1); the plugin checks the value."""
+"""An agent sets it for its plugins (nomad-protocol §1.1); the plugin checks the value."""
 
 SPAWNER_ARGUMENT = "spawner"
 """The plugin starts its fork server as this program with this first argument."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from trio_driver._proto import base_pb2
 
 CLIENT_PORTS = (14000, 14512)
-"""Ports that plugins may use on loopback; an agent's default (nomad-protocol.md §2.4)."""
+"""Ports that plugins may use on loopback; an agent's default (nomad-protocol §2.4)."""
 
 ENV_DENYLIST = frozenset(
     {
@@ -41,7 +41,7 @@ ENV_DENYLIST = frozenset(
         "VAULT_TOKEN",
     }
 )
-"""Source: nomad-protocol.md B.1, the default of the client option `env.denylist`."""
+"""Source: nomad-protocol B.1, the default of the client option `env.denylist`."""
 
 GO_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm"}
 """What Nomad calls the machine types whose name differs."""
@@ -64,7 +64,7 @@ class Core:
 
     @property
     def compute_mhz(self) -> int:
-        """What Nomad counts for this core (nomad-protocol.md §2.4)."""
+        """What Nomad counts for this core (nomad-protocol §2.4)."""
         return self.base_mhz or self.max_mhz or self.guess_mhz
 
 

@@ -1,6 +1,6 @@
 """A task of a job as the TaskConfig that an agent would send, environment included.
 
-Pure: values in, a message out. What it says is nomad-protocol.md §4.2, §4.3 and Appendix B.
+Pure: values in, a message out. What it says is nomad-protocol §4.2, §4.3 and Appendix B.
 
 Must not know: the plugin's connection, the terminal.
 """
@@ -112,7 +112,7 @@ def _encode(
 
 
 def resources_message(resources: Resources, node: Node) -> driver_pb2.Resources:
-    """The limits in all the places where drivers look (nomad-protocol.md §4.3).
+    """The limits in all the places where drivers look (nomad-protocol §4.3).
 
     `cpuset_cgroup` stays empty: no cgroup was made for the task.
     """
@@ -136,7 +136,7 @@ def resources_message(resources: Resources, node: Node) -> driver_pb2.Resources:
 def build_env(allocation: Allocation, task: Task) -> dict[str, str]:
     """The task's complete environment; a later group of names wins over an earlier one.
 
-    Order: computed, host (only names still free), the job's `env`. Source: nomad-protocol.md B.1.
+    Order: computed, host (only names still free), the job's `env`. Source: nomad-protocol B.1.
 
     Raises:
         JobError: a reference in `meta` or `env` has no value.
@@ -157,7 +157,7 @@ def build_env(allocation: Allocation, task: Task) -> dict[str, str]:
 def node_facts(allocation: Allocation) -> dict[str, str]:
     """What names of the job stand for on this node, but for the environment.
 
-    `meta.` is the node's: the job's own is in NOMAD_META_ variables (nomad-protocol.md §3.4).
+    `meta.` is the node's: the job's own is in NOMAD_META_ variables (nomad-protocol §3.4).
     """
     node = allocation.node
     attributes = {**node.attributes(), **allocation.attributes}

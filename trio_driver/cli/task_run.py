@@ -4,7 +4,7 @@ Rules:
 - The pipes have readers before StartTask, and are read to their end after the task has ended.
 - Whatever happens, DestroyTask is sent for a task for which StartTask was.
 
-Source: nomad-protocol.md §4.6 to §4.8, §5.2, §6.1, §6.3. Must not know: signals, job files.
+Source: nomad-protocol §4.6 to §4.8, §5.2, §6.1, §6.3. Must not know: signals, job files.
 """
 
 import signal
@@ -28,7 +28,7 @@ from trio_driver.cli.task_config import Allocation, build_task_config, log_path
 from trio_driver.rpc import RpcError
 
 LATE_OUTPUT_LIMIT_S = 2.0
-"""How long output is read on after the task was destroyed. Source: nomad-protocol.md §7."""
+"""How long output is read on after the task was destroyed. Source: nomad-protocol §7."""
 
 DESTROY_LIMIT_S = 20.0
 """Longer than the time that drivers give SIGKILL: a stuck task is reported, not waited for."""

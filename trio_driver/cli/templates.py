@@ -2,7 +2,7 @@
 
 The second of Nomad's two evaluations (see `values`); the first has left references as `${name}`.
 
-Source: nomad-protocol.md §3.4. Must not know: where names come from.
+Source: nomad-protocol §3.4. Must not know: where names come from.
 """
 
 from collections.abc import Mapping

@@ -2,7 +2,7 @@
 
 Nomad evaluates a job file twice. When it is read, `var.x` is replaced, and what only the client
 knows (`${NOMAD_META_y}`, `${env["HOME"]}`) stays as text; so does `$${`, as `${`. When the task
-starts, the client evaluates these texts again (nomad-protocol.md §3.4). This module does the first
+starts, the client evaluates these texts again (nomad-protocol §3.4). This module does the first
 step for all values and the second for plain texts; for `config` that is `trio_driver.hcl`'s.
 
 Rules:

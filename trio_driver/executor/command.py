@@ -1,6 +1,6 @@
 """Which file a job's `command` names.
 
-Rules (nomad-protocol.md §8.10):
+Rules (nomad-protocol §8.10):
 - The first that exists wins: below the task's `local`, below the task's directory, the absolute
   path itself, then the agent's PATH. The task's own PATH is not used.
 - Only a file of the task's own directory is made executable, and never through a link: a name in

@@ -1,7 +1,7 @@
 """The task's stdout and stderr: Nomad's log pipes, opened so that a hostile task cannot redirect
 us.
 
-Rules (nomad-protocol.md §7):
+Rules (nomad-protocol §7):
 - The write end is opened first, for ENXIO means that nobody reads yet; then a spare read end of the
   same pipe, never read, so that writers wait and do not die when the log reader does.
 - All ends are dropped when the task's processes are gone: the reader must see the end of the file.

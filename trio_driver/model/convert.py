@@ -49,7 +49,7 @@ def task_spec(message: driver_pb2.TaskConfig) -> TaskSpec:
 
 
 def exit_result(task_exit: TaskExit, *, oom_killed: bool) -> driver_pb2.ExitResult:
-    """The integers that Nomad expects (nomad-protocol.md §4.7)."""
+    """The integers that Nomad expects (nomad-protocol §4.7)."""
     return driver_pb2.ExitResult(
         exit_code=shell_status(task_exit),
         signal=task_exit.signum if isinstance(task_exit, Signaled) else 0,

@@ -30,7 +30,7 @@ class Fingerprint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What Nomad may ask of the driver (nomad-protocol.md §4.5)."""
+    """What Nomad may ask of the driver (nomad-protocol §4.5)."""
 
     send_signals: bool = True
     exec: bool = False

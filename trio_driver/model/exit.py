@@ -36,7 +36,7 @@ def shell_status(task_exit: TaskExit) -> int:
     """Exit code as Nomad's own executors report it: a signal counts 128 + its number, a lost one
     -1.
 
-    Source: nomad-protocol.md §4.7.
+    Source: nomad-protocol §4.7.
     """
     match task_exit:
         case Exited(code):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compute:
-    """The CPU capacity of the node; zeros when the agent did not tell (nomad-protocol.md §2.4)."""
+    """The CPU capacity of the node; zeros when the agent did not tell (nomad-protocol §2.4)."""
 
     total_mhz: int = 0
     cores: int = 0
@@ -19,7 +19,7 @@ class Resources:
     """The limits of one task.
 
     `memory_hard_bytes` is None for "no hard limit" (memory_max = -1), 0 for "nothing was said";
-    `memory_soft_bytes` is 0 unless the job sets memory_max (nomad-protocol.md §4.3).
+    `memory_soft_bytes` is 0 unless the job sets memory_max (nomad-protocol §4.3).
     """
 
     cpu_shares_mhz: int = 0

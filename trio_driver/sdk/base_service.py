@@ -16,7 +16,7 @@ from trio_driver.sdk.driver import AnyDriver, config_types
 from trio_driver.sdk.edge import driver_errors_as_status
 
 API_VERSION = "v0.1.0"
-"""The only one there is (nomad-protocol.md §2.2)."""
+"""The only one there is (nomad-protocol §2.2)."""
 
 
 class Configured:
@@ -79,6 +79,6 @@ class BaseService(BasePluginServicer):
 
 
 def compute_of(topology: base_pb2.ClientTopology) -> Compute:
-    """The node's CPU capacity as Nomad counts it (nomad-protocol.md §2.4)."""
+    """The node's CPU capacity as Nomad counts it (nomad-protocol §2.4)."""
     speeds = [core.base_speed or core.max_speed or core.guess_speed for core in topology.cores]
     return Compute(total_mhz=topology.override_total_compute or sum(speeds), cores=len(speeds))

@@ -1,6 +1,6 @@
 """Where an error of ours becomes a status of an RPC: the one place, at the plugin.
 
-Rules (nomad-protocol.md §5):
+Rules (nomad-protocol §5):
 - Retryability travels as a `RecoverableError` detail; the code is for people. UNAVAILABLE and
   CANCELLED are never used, for Nomad takes them as the plugin's death.
 """

@@ -37,7 +37,7 @@ from trio_driver.state import (
 LOGGER = logging.getLogger("trio_driver.sdk")
 
 HANDLE_VERSION = 1
-"""Version of `DriverState`; 0 means Nomad's legacy format (nomad-protocol.md §4.6)."""
+"""Version of `DriverState`; 0 means Nomad's legacy format (nomad-protocol §4.6)."""
 
 FENCE_PAUSE_S = 0.002
 """Between two looks whether a killed holder has let go of the fence."""
