@@ -51,6 +51,10 @@ def nothing(_path: Path) -> bool:
     return False
 
 
+def only_the_freezer(path: Path) -> bool:
+    return path == V1["freezer"]
+
+
 def plan(
     mounts: Mounts,
     task: TaskSpec,
@@ -71,7 +75,7 @@ def plan(
         (V2_HOST, nothing, Tier.NONE),
         (HYBRID_HOST, nothing, Tier.NONE),
         (V1_HOST, nothing, Tier.NONE),
-        (HYBRID_HOST, lambda path: path == V1["freezer"], Tier.FREEZER),
+        (HYBRID_HOST, only_the_freezer, Tier.FREEZER),
         (Mounts(None, {"memory": ROOT / "memory"}), anything, Tier.NONE),
     ],
 )

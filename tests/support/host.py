@@ -22,7 +22,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -30,7 +30,7 @@ import trio
 
 from trio_driver import hcl
 from trio_driver._proto import base_pb2, driver_pb2, hclspec_pb2
-from trio_driver.goplugin import LogRecord, open_plugin
+from trio_driver.goplugin import LogRecord, PluginClient, ReattachConfig, open_plugin, reattach
 from trio_driver.linux import ProcessId, fd_count
 from trio_driver.rpc import RpcError
 from trio_driver.state import StateDirectory
@@ -108,9 +108,9 @@ class Host:
         """
         assert self._nursery is not None
         command = [*prefix, *self.tier.prefix, sys.executable, str(self.plugin_file)]
-        plugin: RunningPlugin = await self._nursery.start(
-            self._run_plugin, command, {**self.environ, **(env or {})}
-        )
+        log: list[LogRecord] = []
+        opening = open_plugin(command, env={**self.environ, **(env or {})}, on_log=log.append)
+        plugin: RunningPlugin = await self._nursery.start(self._run_plugin, opening, log)
         self.plugins.append(
             plugin
         )  # first, so that one that refuses its configuration is ended too
@@ -118,9 +118,22 @@ class Host:
         with trio.fail_after(LIMIT_S):
             options = {"state_dir": str(self.state_dir), **(config or {})}
             await plugin.configure(options, nomad or base_pb2.NomadConfig())
+            await self.learn_schema(plugin)
+        return plugin
+
+    async def reattach(self, config: ReattachConfig) -> RunningPlugin:
+        """Connect to a plugin whose agent is dead, as the next agent does; from here on it is ours to end."""
+        assert self._nursery is not None
+        plugin: RunningPlugin = await self._nursery.start(self._run_plugin, reattach(config), [])
+        self.plugins.append(plugin)
+        await self.learn_schema(plugin)
+        return plugin
+
+    async def learn_schema(self, plugin: RunningPlugin) -> None:
+        """What a task's config block may hold."""
+        with trio.fail_after(LIMIT_S):
             request = driver_pb2.TaskConfigSchemaRequest()
             self._spec = (await plugin.driver.TaskConfigSchema(request)).spec
-        return plugin
 
     @property
     def environ(self) -> dict[str, str]:
@@ -289,12 +302,11 @@ class Host:
 
     async def _run_plugin(
         self,
-        command: list[str],
-        env: Mapping[str, str],
+        opening: AbstractAsyncContextManager[PluginClient],
+        log: list[LogRecord],
         task_status: trio.TaskStatus[RunningPlugin] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        log: list[LogRecord] = []
-        async with open_plugin(command, env=env, on_log=log.append) as client:
+        async with opening as client:
             plugin = RunningPlugin(client, log)
             task_status.started(plugin)
             await plugin.leave.wait()
