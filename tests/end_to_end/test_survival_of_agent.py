@@ -98,4 +98,3 @@ async def test_a_task_survives_a_killed_agent_whose_plugin_is_killed_and_replace
         await host.plugin.recover(handle)
         host.open_gate()
         assert_exited(await host.plugin.wait(task), 6)
-        Path(agent.config.addr).unlink()  # what a killed plugin leaves for a minute

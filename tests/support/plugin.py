@@ -40,11 +40,6 @@ class RunningPlugin:
     def process(self) -> ProcessId:
         return self.client.process
 
-    @property
-    def socket_name(self) -> str:
-        """In TMPDIR; a killed plugin leaves it for a minute, then the next one removes it."""
-        return self.client.reattach_config.addr.rpartition("/")[2]
-
     async def was_killed(self) -> bool:
         """How it ended; waits for that."""
         with trio.fail_after(LIMIT_S):

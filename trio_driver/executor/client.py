@@ -34,7 +34,7 @@ from trio_driver.state import (
     kill_run,
 )
 
-REQUEST_LIMIT_S = 2.0
+REQUEST_LIMIT_S = 5.0
 """What an executor may take to answer anything but Start. One that is slower is stopped or wedged;
 no request needs its consent."""
 

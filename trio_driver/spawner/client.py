@@ -42,7 +42,7 @@ LOGGER = logging.getLogger("trio_driver.spawner")
 FD_BYTES = 4
 """Size of a descriptor in a control message: an `int`. Source: unix(7), SCM_RIGHTS."""
 
-START_LIMIT_S = 15.0
+START_LIMIT_S = 60.0
 """From exec to listening: 0.3 s on an idle host, and a node that boots has better things to do."""
 
 REQUEST_LIMIT_S = 3.0
