@@ -56,7 +56,7 @@ async def test_the_task_runs_as_the_jobs_user_with_that_users_groups(agent: Agen
     allocation = await run_with(agent, "as_user")
     nobody = pwd.getpwnam("nobody")
     groups = len(os.getgrouplist("nobody", nobody.pw_gid))
-    name, group_names = (await allocation.output(until=b"\n")).decode().splitlines()[:2]
+    name, group_names, _ = (await allocation.output(until=b"end\n")).decode().splitlines()
     assert name == "nobody"
     assert "root" not in group_names.split()
     assert len(group_names.split()) == groups

@@ -262,8 +262,12 @@ class Run:
             return None
         except OSError as error:
             raise RecordError(f"{self.path / name}: {error.strerror}") from error
-        with os.fdopen(fd, "rb") as file:
-            data = file.read(MAX_RECORD_BYTES)
+        try:
+            data = os.read(fd, MAX_RECORD_BYTES)
+        except OSError as error:
+            raise RecordError(f"{self.path / name}: {error.strerror}") from error
+        finally:
+            os.close(fd)
         return decode(record_type, data, self.path / name)
 
     def _open(self) -> "_DirectoryFd":

@@ -16,7 +16,7 @@ job "as_user" {
       user = "nobody"
       config {
         command = "/bin/sh"
-        args    = ["-c", "id -un; id -Gn"]
+        args    = ["-c", "id -un; id -Gn; echo end"]
       }
       resources {
         cpu    = 20

@@ -11,6 +11,9 @@ job "never_twice" {
 
   group "group" {
     count = var.count
+    ephemeral_disk {
+      size = 10
+    }
     restart {
       attempts = 1000
       interval = "1h"
