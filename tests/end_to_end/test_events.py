@@ -1,5 +1,6 @@
 """TaskEvents: what an operator reads in `nomad alloc status`."""
 
+import os
 from collections.abc import AsyncIterator
 
 import pytest
@@ -7,6 +8,7 @@ import trio
 
 from tests.support.family import kill
 from tests.support.host import SCRIPTED, open_host
+from tests.support.nomad_cgroups import nomad_cgroups
 from tests.support.scripts import DEAF, SLEEP
 from tests.support.task import Task
 from trio_driver._proto import driver_pb2
@@ -44,6 +46,28 @@ async def test_a_stop_is_told_with_its_signal_and_grace() -> None:
         event = await event_with(events, task, "Stopping")
         assert "SIGTERM" in event.message
         assert "0.2" in event.message
+
+
+async def test_the_kill_after_the_grace_time_is_told() -> None:
+    async with open_host() as host, host.plugin.events() as events:
+        task = host.sh(DEAF)
+        await host.start(task)
+        await task.out.wait_for("ready")
+        await host.plugin.stop(task, grace_s=0.2)
+        await event_with(events, task, "illed")  # Killed, or was killed
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may set limits")
+async def test_out_of_memory_is_told() -> None:
+    async with open_host() as host, host.plugin.events() as events:
+        resources = driver_pb2.Resources()
+        resources.allocated_resources.memory.memory_mb = 32
+        task = host.sh("exec tail /dev/zero", resources=resources)
+        with nomad_cgroups(task.config):
+            await host.start(task)
+            assert (await host.plugin.wait(task)).result.oom_killed
+            await event_with(events, task, "memory")
+            await host.plugin.destroy(task)
 
 
 async def test_a_lost_executor_is_told() -> None:

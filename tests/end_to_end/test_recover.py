@@ -150,7 +150,7 @@ async def test_after_a_reboot_a_running_task_is_lost() -> None:
         handle = await host.start(task)
         await everything_dies(host, task)
         await remove_cgroups(host.run_names())
-        host.rewrite(task, "executor.json", boot_id="another boot")
+        task.rewrite("executor.json", boot_id="another boot")
         await host.launch()
         await host.plugin.recover(handle)
         assert_lost(await host.plugin.wait(task))
@@ -163,7 +163,7 @@ async def test_after_a_reboot_an_exit_record_stays_true() -> None:
         assert_exited(await host.plugin.wait(task), 3)
         await host.plugin.kill()
         for record in ("executor.json", "exit.json"):
-            host.rewrite(task, record, boot_id="another boot")
+            task.rewrite(record, boot_id="another boot")
         await host.launch()
         await host.plugin.recover(handle)
         assert_exited(await host.plugin.wait(task), 3)
@@ -182,7 +182,7 @@ async def test_a_stranger_that_has_the_pid_of_a_dead_executor_is_left_alone(stra
         (task.run.path / "exit.json").unlink()
         changes: dict[str, object] = {"pid": innocent.pid, "start_ticks": innocent.start_ticks}
         changes |= {"boot_id": "another"} if stranger == "another boot" else {"start_ticks": 1}
-        host.rewrite(task, "executor.json", **changes)
+        task.rewrite("executor.json", **changes)
         await host.launch()
         await host.plugin.recover(handle)
         assert_lost(await host.plugin.wait(task))

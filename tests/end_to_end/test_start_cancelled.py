@@ -16,7 +16,7 @@ from tests.support.task import Task
 from tests.support.waiting import until
 from trio_driver._proto import driver_pb2
 from trio_driver._proto.driver_grpc import DriverStub
-from trio_driver.rpc import RpcError, StatusCode, open_unix_channel
+from trio_driver.rpc import RpcError, StatusCode, open_channel
 from trio_driver.state import RunState
 
 pytestmark = pytest.mark.cgroup
@@ -112,9 +112,11 @@ async def test_a_start_whose_connection_is_lost_leaves_nothing() -> None:
             with pytest.raises(RpcError):
                 await stub.StartTask(driver_pb2.StartTaskRequest(task=task.config))
 
-        async with trio.open_nursery() as nursery, open_unix_channel(address) as channel:
+        stream = await trio.open_unix_socket(address)
+        async with open_channel(stream) as channel, trio.open_nursery() as nursery:
             nursery.start_soon(start_in_vain, DriverStub(channel))
-            await host.becomes(executors=1)
+            await host.begun(task)
+            await trio.aclose_forcefully(stream)
         await host.nothing_is_left()
         await host.plugin.client.ping()
 

@@ -1,6 +1,7 @@
 """TaskStats: true numbers at once, and nothing listed that was not measured (invariant 7)."""
 
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from trio_driver.rpc import RpcError
 
 pytestmark = pytest.mark.cgroup
 
-BUSY = "exec python3 -c 'while True: pass'"
+BUSY = f"exec {sys.executable} -c 'while True: pass'"
 
 CPU = driver_pb2.CPUUsage.Fields
 MEMORY = driver_pb2.MemoryUsage.Fields

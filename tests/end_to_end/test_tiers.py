@@ -11,7 +11,14 @@ from tests.support.family import kill
 from tests.support.host import Host, open_host
 from tests.support.leaks import all_cgroups
 from tests.support.nomad_cgroups import nomad_cgroups
-from tests.support.scripts import DEAF, FAMILY, FAMILY_SIZE, SLEEP, leaving_children
+from tests.support.scripts import (
+    DEAF,
+    FAMILY,
+    FAMILY_SIZE,
+    REFORKING,
+    SLEEP,
+    leaving_children,
+)
 from tests.support.tier import HostKind, host_of
 from trio_driver.linux import cgroup
 from trio_driver.state import Tier
@@ -72,6 +79,18 @@ async def test_the_end_of_main_is_the_end_of_all(kind: HostKind) -> None:
         host.open_gate()
         assert_exited(await host.plugin.wait(task), 4)
         await host.becomes()
+
+
+async def test_processes_that_fork_faster_than_they_are_looked_at_are_all_killed(
+    kind: HostKind,
+) -> None:
+    async with open_host(kind=kind) as host:
+        task = host.sh(REFORKING)
+        await host.start(task)
+        await task.out.wait_for("ready")
+        await host.plugin.stop(task)
+        assert host.family.counts().workloads == 0
+        assert_signaled(await host.plugin.wait(task), signal.SIGKILL)
 
 
 async def test_no_process_outlives_a_killed_executor(kind: HostKind) -> None:

@@ -25,7 +25,6 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from pathlib import Path
 
-import msgspec
 import trio
 
 from trio_driver import hcl
@@ -38,8 +37,10 @@ from trio_driver.state import StateDirectory
 from .allocation import Log, make_directories, reading
 from .family import Counts, Family, Role, kill, playing_init
 from .faults import Faults
-from .leaks import cgroups_of, files_below, remove_cgroups
+from .gate import Gate, open_gate
+from .leaks import cgroups_of, files_below, is_spawner_file, remove_cgroups
 from .plugin import RunningPlugin
+from .report import print_logs
 from .task import Task, new_id
 from .tier import Host as Tier
 from .tier import HostKind, host_of
@@ -70,7 +71,7 @@ class Host:
         self._state = StateDirectory(self.state_dir)
         self._spec = hclspec_pb2.Spec()
         self._pipes = ExitStack()
-        self._gate_fd: int | None = None
+        self._gate: Gate | None = None
         self.spawner_files: set[str] = set()
         """What a killed spawner left."""
         self._nursery: trio.Nursery | None = None
@@ -150,9 +151,7 @@ class Host:
     async def kill_spawner(self, *, is_replaced: bool) -> None:
         """SIGKILL the spawner; wait until another one serves if there should be one."""
         dead = self.spawner
-        self.spawner_files = {
-            name for name in files_below(self.state_dir) if _is_spawner_file(name)
-        }
+        self.spawner_files = {name for name in files_below(self.state_dir) if is_spawner_file(name)}
         before = {path.stat().st_mtime_ns for path in self.state_dir.glob("spawner-*.socket")}
         await kill(dead)
         if is_replaced:
@@ -170,9 +169,7 @@ class Host:
 
     def spawner_may_die(self) -> None:
         """What a killed spawner leaves is no leak: its socket and lock, until somebody sweeps."""
-        self.spawner_files = {
-            name for name in files_below(self.state_dir) if _is_spawner_file(name)
-        }
+        self.spawner_files = {name for name in files_below(self.state_dir) if is_spawner_file(name)}
 
     async def shut_down(self, plugin: RunningPlugin | None = None) -> None:
         """End a plugin, by default the last one, as an agent does that stops gracefully."""
@@ -249,23 +246,14 @@ class Host:
     @property
     def gate(self) -> dict[str, str]:
         """An environment in which `read go < "$GO"` of a script waits for `open_gate`."""
-        path = self.home / "gate"
-        if self._gate_fd is None:
-            os.mkfifo(path)
-            path.chmod(0o666)
-            self._gate_fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-            self._pipes.callback(os.close, self._gate_fd)
-        return {"GO": str(path)}
+        if self._gate is None:
+            self._gate = self._pipes.enter_context(open_gate(self.home / "gate"))
+        return {"GO": str(self._gate.path)}
 
     def open_gate(self) -> None:
         """Let one script that waits, or will, go on."""
-        assert self._gate_fd is not None, "nobody was given the gate"
-        os.write(self._gate_fd, b"go\n")
-
-    def rewrite(self, task: Task, record: str, **changes: object) -> None:
-        """Change fields of a record on disk, as a crash, a reboot or a later version may have left it."""
-        path = task.run.path / record
-        path.write_bytes(msgspec.json.encode({**msgspec.json.decode(path.read_bytes()), **changes}))
+        assert self._gate is not None, "nobody was given the gate"
+        self._gate.let_one_through()
 
     async def becomes(
         self, *, plugins: int = 1, spawners: int = 1, executors: int = 0, workloads: int = 0
@@ -324,7 +312,7 @@ class Host:
                     await self._end_all()
                 except Exception as error:
                     failure = error
-                    self.print_logs()
+                    print_logs(self.plugins, self.state_dir, self.family)
                 nursery.cancel_scope.cancel()
         if failure is not None:
             raise failure
@@ -344,17 +332,6 @@ class Host:
             if not plugin.leave.is_set() and await _answers(plugin):
                 return plugin
         return None
-
-    def print_logs(self) -> None:
-        """For the report of a failure."""
-        for plugin in self.plugins:
-            for record in plugin.log:
-                print(
-                    f"plugin {plugin.process.pid}: {record.level} {record.message} {record.fields}"
-                )
-        for path in [*self.state_dir.glob("spawner-*.log"), *self.state_dir.glob("runs/*/log")]:
-            print(f"{path}:\n{path.read_text(errors='replace')}")
-        print(f"processes:\n{self.family.listing()}")
 
 
 async def _answers(plugin: RunningPlugin) -> bool:
@@ -398,11 +375,7 @@ async def open_host(
             assert left - host.spawner_files == {"locks", "runs"}, "the last spawner left files"
             assert fd_count() == fds, "a descriptor is left in the test"
         finally:
-            await _wipe(host)
-
-
-def _is_spawner_file(name: str) -> bool:
-    return name.startswith("spawner-") and name.endswith((".socket", ".lock"))
+            await _wipe(host)  # noqa: ASYNC102 - its shield is inside
 
 
 def _make_home(host: Host) -> None:

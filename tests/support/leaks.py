@@ -35,6 +35,11 @@ def files_below(directory: Path) -> list[str]:
     return sorted(os.path.relpath(path, directory) for path in found)
 
 
+def is_spawner_file(name: str) -> bool:
+    """Whether a file of the state directory is what a killed spawner leaves."""
+    return name.startswith("spawner-") and name.endswith((".socket", ".lock"))
+
+
 async def remove_cgroups(run_names: Collection[str]) -> None:
     """Kill and remove what a failed test left."""
     for path in map(Path, cgroups_of(run_names)):

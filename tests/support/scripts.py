@@ -1,5 +1,7 @@
 """What tasks of the tests do: shell scripts that say `ready` on stdout when they have done it."""
 
+import sys
+
 from trio_driver.linux import cgroup
 
 SLEEP = "echo ready; exec sleep 1000"
@@ -16,6 +18,22 @@ exec sleep 1000
 """A child, one in a session of its own, a double fork, and a tree below one; see `FAMILY_SIZE`."""
 
 FAMILY_SIZE = 7
+
+REFORKING = f"""
+exec {sys.executable} -c '
+import os, time
+for _ in range(8):
+    if os.fork() == 0:
+        os.setsid()
+        while True:
+            if os.fork():
+                os._exit(0)
+            time.sleep(0.001)
+os.write(1, b"ready")
+time.sleep(1000)
+'
+"""
+"""Eight chains of processes, each in a session of its own, of which no one lives longer than some milliseconds."""
 
 DEAF = "trap '' INT TERM HUP; echo ready; while :; do sleep 1000; done"
 """Ignores every polite signal."""

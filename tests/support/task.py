@@ -3,6 +3,8 @@
 import secrets
 from dataclasses import dataclass
 
+import msgspec
+
 from trio_driver._proto import driver_pb2
 from trio_driver.linux import ProcessId, identify
 from trio_driver.state import ExecutorRecord, Run
@@ -62,6 +64,11 @@ class Task:
         process = identify(self.workload_pid)
         assert process is not None, f"the workload of {self.id} is gone"
         return process
+
+    def rewrite(self, record: str, **changes: object) -> None:
+        """Change fields of a record on disk, as a crash, a reboot or a later version may have left it."""
+        path = self.run.path / record
+        path.write_bytes(msgspec.json.encode({**msgspec.json.decode(path.read_bytes()), **changes}))
 
 
 def new_id(alloc_id: str, name: str) -> str:

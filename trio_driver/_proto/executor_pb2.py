@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from trio_driver._proto import driver_pb2 as trio__driver_dot___proto_dot_driver__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!trio_driver/_proto/executor.proto\x12\x14trio_driver.executor\x1a\x1ftrio_driver/_proto/driver.proto\"\xe5\x01\n\x07Request\x12\x33\n\x05start\x18\x01 \x01(\x0b\x32\".trio_driver.executor.StartRequestH\x00\x12\x31\n\x04stop\x18\x02 \x01(\x0b\x32!.trio_driver.executor.StopRequestH\x00\x12\x35\n\x06signal\x18\x03 \x01(\x0b\x32#.trio_driver.executor.SignalRequestH\x00\x12\x33\n\x05stats\x18\x04 \x01(\x0b\x32\".trio_driver.executor.StatsRequestH\x00\x42\x06\n\x04kind\"\xe3\x01\n\x06\x41nswer\x12\x30\n\x07started\x18\x01 \x01(\x0b\x32\x1d.trio_driver.executor.StartedH\x00\x12*\n\x04\x64one\x18\x02 \x01(\x0b\x32\x1a.trio_driver.executor.DoneH\x00\x12\x41\n\x05stats\x18\x03 \x01(\x0b\x32\x30.hashicorp.nomad.plugins.drivers.proto.TaskStatsH\x00\x12\x30\n\x07refused\x18\x04 \x01(\x0b\x32\x1d.trio_driver.executor.RefusedH\x00\x42\x06\n\x04kind\"\x9e\x01\n\x0cStartRequest\x12?\n\x04task\x18\x01 \x01(\x0b\x32\x31.hashicorp.nomad.plugins.drivers.proto.TaskConfig\x12\x1d\n\x15msgpack_plugin_config\x18\x02 \x01(\x0c\x12.\n\x07\x63ompute\x18\x03 \x01(\x0b\x32\x1d.trio_driver.executor.Compute\"+\n\x07\x43ompute\x12\x11\n\ttotal_mhz\x18\x01 \x01(\x04\x12\r\n\x05\x63ores\x18\x02 \x01(\r\".\n\x0bStopRequest\x12\x0e\n\x06signum\x18\x01 \x01(\x05\x12\x0f\n\x07grace_s\x18\x02 \x01(\x01\"\x1f\n\rSignalRequest\x12\x0e\n\x06signum\x18\x01 \x01(\x05\"\"\n\x0cStatsRequest\x12\x12\n\ninterval_s\x18\x01 \x01(\x01\"5\n\x07Started\x12\x14\n\x0cworkload_pid\x18\x01 \x01(\x05\x12\x14\n\x0cstarted_at_s\x18\x02 \x01(\x01\"\x06\n\x04\x44one\"/\n\x07Refused\x12\x0f\n\x07message\x18\x01 \x01(\t\x12\x13\n\x0brecoverable\x18\x02 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!trio_driver/_proto/executor.proto\x12\x14trio_driver.executor\x1a\x1ftrio_driver/_proto/driver.proto\"\xe5\x01\n\x07Request\x12\x33\n\x05start\x18\x01 \x01(\x0b\x32\".trio_driver.executor.StartRequestH\x00\x12\x31\n\x04stop\x18\x02 \x01(\x0b\x32!.trio_driver.executor.StopRequestH\x00\x12\x35\n\x06signal\x18\x03 \x01(\x0b\x32#.trio_driver.executor.SignalRequestH\x00\x12\x33\n\x05stats\x18\x04 \x01(\x0b\x32\".trio_driver.executor.StatsRequestH\x00\x42\x06\n\x04kind\"\xe3\x01\n\x06\x41nswer\x12\x30\n\x07started\x18\x01 \x01(\x0b\x32\x1d.trio_driver.executor.StartedH\x00\x12*\n\x04\x64one\x18\x02 \x01(\x0b\x32\x1a.trio_driver.executor.DoneH\x00\x12\x41\n\x05stats\x18\x03 \x01(\x0b\x32\x30.hashicorp.nomad.plugins.drivers.proto.TaskStatsH\x00\x12\x30\n\x07refused\x18\x04 \x01(\x0b\x32\x1d.trio_driver.executor.RefusedH\x00\x42\x06\n\x04kind\"\xab\x01\n\x0cStartRequest\x12?\n\x04task\x18\x01 \x01(\x0b\x32\x31.hashicorp.nomad.plugins.drivers.proto.TaskConfig\x12\x15\n\rplugin_config\x18\x02 \x01(\x0c\x12\x13\n\x0btask_config\x18\x04 \x01(\x0c\x12.\n\x07\x63ompute\x18\x03 \x01(\x0b\x32\x1d.trio_driver.executor.Compute\"+\n\x07\x43ompute\x12\x11\n\ttotal_mhz\x18\x01 \x01(\x04\x12\r\n\x05\x63ores\x18\x02 \x01(\r\".\n\x0bStopRequest\x12\x0e\n\x06signum\x18\x01 \x01(\x05\x12\x0f\n\x07grace_s\x18\x02 \x01(\x01\"\x1f\n\rSignalRequest\x12\x0e\n\x06signum\x18\x01 \x01(\x05\"\"\n\x0cStatsRequest\x12\x12\n\ninterval_s\x18\x01 \x01(\x01\"5\n\x07Started\x12\x14\n\x0cworkload_pid\x18\x01 \x01(\x05\x12\x14\n\x0cstarted_at_s\x18\x02 \x01(\x01\"\x06\n\x04\x44one\"/\n\x07Refused\x12\x0f\n\x07message\x18\x01 \x01(\t\x12\x13\n\x0brecoverable\x18\x02 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,19 +37,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ANSWER']._serialized_start=325
   _globals['_ANSWER']._serialized_end=552
   _globals['_STARTREQUEST']._serialized_start=555
-  _globals['_STARTREQUEST']._serialized_end=713
-  _globals['_COMPUTE']._serialized_start=715
-  _globals['_COMPUTE']._serialized_end=758
-  _globals['_STOPREQUEST']._serialized_start=760
-  _globals['_STOPREQUEST']._serialized_end=806
-  _globals['_SIGNALREQUEST']._serialized_start=808
-  _globals['_SIGNALREQUEST']._serialized_end=839
-  _globals['_STATSREQUEST']._serialized_start=841
-  _globals['_STATSREQUEST']._serialized_end=875
-  _globals['_STARTED']._serialized_start=877
-  _globals['_STARTED']._serialized_end=930
-  _globals['_DONE']._serialized_start=932
-  _globals['_DONE']._serialized_end=938
-  _globals['_REFUSED']._serialized_start=940
-  _globals['_REFUSED']._serialized_end=987
+  _globals['_STARTREQUEST']._serialized_end=726
+  _globals['_COMPUTE']._serialized_start=728
+  _globals['_COMPUTE']._serialized_end=771
+  _globals['_STOPREQUEST']._serialized_start=773
+  _globals['_STOPREQUEST']._serialized_end=819
+  _globals['_SIGNALREQUEST']._serialized_start=821
+  _globals['_SIGNALREQUEST']._serialized_end=852
+  _globals['_STATSREQUEST']._serialized_start=854
+  _globals['_STATSREQUEST']._serialized_end=888
+  _globals['_STARTED']._serialized_start=890
+  _globals['_STARTED']._serialized_end=943
+  _globals['_DONE']._serialized_start=945
+  _globals['_DONE']._serialized_end=951
+  _globals['_REFUSED']._serialized_start=953
+  _globals['_REFUSED']._serialized_end=1000
 # @@protoc_insertion_point(module_scope)

@@ -32,14 +32,16 @@ class Answer(_message.Message):
     def __init__(self, started: _Optional[_Union[Started, _Mapping[str, _Any]]] = ..., done: _Optional[_Union[Done, _Mapping[str, _Any]]] = ..., stats: _Optional[_Union[_driver_pb2.TaskStats, _Mapping[str, _Any]]] = ..., refused: _Optional[_Union[Refused, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class StartRequest(_message.Message):
-    __slots__ = ("task", "msgpack_plugin_config", "compute")
+    __slots__ = ("task", "plugin_config", "task_config", "compute")
     TASK_FIELD_NUMBER: _ClassVar[int]
-    MSGPACK_PLUGIN_CONFIG_FIELD_NUMBER: _ClassVar[int]
+    PLUGIN_CONFIG_FIELD_NUMBER: _ClassVar[int]
+    TASK_CONFIG_FIELD_NUMBER: _ClassVar[int]
     COMPUTE_FIELD_NUMBER: _ClassVar[int]
     task: _driver_pb2.TaskConfig
-    msgpack_plugin_config: bytes
+    plugin_config: bytes
+    task_config: bytes
     compute: Compute
-    def __init__(self, task: _Optional[_Union[_driver_pb2.TaskConfig, _Mapping[str, _Any]]] = ..., msgpack_plugin_config: _Optional[bytes] = ..., compute: _Optional[_Union[Compute, _Mapping[str, _Any]]] = ...) -> None: ...
+    def __init__(self, task: _Optional[_Union[_driver_pb2.TaskConfig, _Mapping[str, _Any]]] = ..., plugin_config: _Optional[bytes] = ..., task_config: _Optional[bytes] = ..., compute: _Optional[_Union[Compute, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class Compute(_message.Message):
     __slots__ = ("total_mhz", "cores")

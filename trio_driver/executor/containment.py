@@ -17,6 +17,7 @@ Strongest first: cgroup v2, v2 beside v1, v1 freezer, none (subreaper, parent-de
 Not chosen: process groups, for a task leaves one with setsid(2).
 """
 
+import functools
 import logging
 import os
 from collections.abc import Callable
@@ -296,11 +297,17 @@ def _oom_kills(path: Path | None) -> int:
     return (cgroup.oom_kill_count(path) or 0) if path is not None else 0
 
 
+@functools.cache
+def host_mounts() -> cgroup.Mounts:
+    """The cgroup hierarchies of this host, looked up once: a spawner and its forks are of one mount namespace."""
+    return cgroup.find_mounts()
+
+
 def host_plan(run_name: str, spec: TaskSpec) -> ContainmentPlan:
     """The plan for this process on this host."""
-    return plan_containment(run_name, spec, mounts=cgroup.find_mounts())
+    return plan_containment(run_name, spec, mounts=host_mounts())
 
 
 def host_tier() -> Tier:
     """What holds the tasks of this process's executors together on this host."""
-    return tier_of(cgroup.find_mounts(), may_write)
+    return tier_of(host_mounts(), may_write)

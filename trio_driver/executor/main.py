@@ -152,7 +152,7 @@ class Executor:
         self._children = Children()
         self._unwanted = trio.Event()
         """Set when the run must end without having been asked to by Stop."""
-        self._unwanted_reason = ""
+        self._service: ExecutorService | None = None
         self._answering = AsyncValue(0)
         """Requests that are being answered."""
 
@@ -162,14 +162,16 @@ class Executor:
             await nursery.start(self._children.reap_until_cancelled)
             make_task_run = partial(self._make_task_run, write_exit)
             service = ExecutorService(self._body, nursery, make_task_run)
+            self._service = service
             nursery.start_soon(self._serve_plugin, service, control)
             nursery.start_soon(self._obey_signals)
             await wait_any(service.start_requested.wait, self._unwanted.wait)
             if (task_run := service.task_run) is not None:
                 # Not earlier: it is done while the workload is on its way to exec.
                 nursery.start_soon(self._listen, service)
-                nursery.start_soon(self._end_when_unwanted, task_run)
                 nursery.start_soon(self._watch_record)
+                if self._unwanted.is_set():  # the two came together
+                    task_run.lose("it ended while it started")
                 await task_run.live(self._body)
             with trio.move_on_after(LAST_ANSWERS_LIMIT_S):
                 await self._answering.wait_value(0)
@@ -181,7 +183,8 @@ class Executor:
             self._run,
             self._record,
             task_spec(message.task),
-            plugin_config=message.msgpack_plugin_config,
+            plugin_config=message.plugin_config,
+            task_config=message.task_config,
             compute=Compute(total_mhz=message.compute.total_mhz, cores=message.compute.cores),
             limits=self._request.limits,
             children=self._children,
@@ -202,6 +205,8 @@ class Executor:
         """Let others reach the run: plugins that did not open it."""
         listener = await listen_unix(self._run.socket_path)
         service.listening.set()
+        # Most executors are asked once, or never: what serves is touched when somebody comes.
+        await trio.lowlevel.wait_readable(listener.socket)
         await trio.serve_listeners(partial(self._answer_and_close, service), [listener])
 
     async def _answer_and_close(self, service: ExecutorService, stream: trio.SocketStream) -> None:
@@ -228,9 +233,6 @@ class Executor:
 
     def _end(self, reason: str) -> None:
         LOGGER.info("ends: %s", reason)
-        self._unwanted_reason = self._unwanted_reason or reason
         self._unwanted.set()
-
-    async def _end_when_unwanted(self, task_run: TaskRun) -> None:
-        await self._unwanted.wait()
-        task_run.lose(self._unwanted_reason)
+        if self._service is not None and self._service.task_run is not None:
+            self._service.task_run.lose(reason)

@@ -73,6 +73,7 @@ class TaskRun:
         spec: TaskSpec,
         *,
         plugin_config: bytes,
+        task_config: bytes,
         compute: Compute,
         limits: ProcessLimits,
         children: Children,
@@ -82,6 +83,7 @@ class TaskRun:
         self.run = run
         self.spec = spec
         self.plugin_config = plugin_config
+        self.task_config = task_config
         self.compute = compute
         self.started = trio.Event()
         """Set when a workload runs, or the driver said that the task does."""
@@ -99,7 +101,8 @@ class TaskRun:
         self._plan_containment = plan_containment
         self._containment: Containment | None = None
         self._scope = trio.CancelScope()
-        self._ending = trio.Event()
+        self._ending = False
+        self._watches: trio.Nursery | None = None
         self._end_reason = ""
         self._is_lost = False
 
@@ -112,15 +115,17 @@ class TaskRun:
     def end(self, reason: str) -> None:
         """End the run now, by cancelling `run`. `reason` is told if nothing better is known of how
         it ended."""
-        if not self._ending.is_set():
+        if not self._ending and not self.ended.is_set():
             self._end_reason = reason
-            self._ending.set()
+            self._ending = True
             self._scope.cancel()
+            if self._watches is not None:
+                self._watches.start_soon(self._limit_unwinding)
 
     def lose(self, reason: str) -> None:
         """End the run now, without anybody having asked for it: whatever its processes say, it is
         lost for `reason`."""
-        if not self._ending.is_set():
+        if not self._ending and not self.ended.is_set():
             self._is_lost = True
             self.end(reason)
             self.kill_nowait()
@@ -146,7 +151,9 @@ class TaskRun:
         Must not be cancelled: `end()` is the way.
         """
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._limit_unwinding)
+            self._watches = nursery
+            if self._ending:
+                nursery.start_soon(self._limit_unwinding)
             with ExitStack() as stack:
                 task_exit = await self._run_body(body, stack, nursery)
                 is_empty = await self._empty_containment()
@@ -161,7 +168,8 @@ class TaskRun:
                 self._open_containment()
                 self.output = await open_output(self.spec, stack)
                 for pipe in (self.output.stdout, self.output.stderr):
-                    watches.start_soon(watch_log_pipe, pipe, self.run)
+                    if pipe.spare >= 0:
+                        watches.start_soon(watch_log_pipe, pipe, self.run)
                 task_exit = await body.run(self)
                 self.mark_started()  # what has returned did run
             except DriverError as error:
@@ -194,7 +202,6 @@ class TaskRun:
         return await self._containment.close(limit_s=EMPTY_LIMIT_S)
 
     async def _limit_unwinding(self) -> None:
-        await self._ending.wait()
         await trio.sleep(UNWIND_LIMIT_S)
         LOGGER.error("run() of task %s does not unwind: leaves without it", self.spec.id)
         is_empty = await self._empty_containment()

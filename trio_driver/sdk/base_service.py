@@ -25,11 +25,9 @@ class Configured:
     def __init__(
         self,
         driver: AnyDriver,
-        msgpack_config: bytes,
         compute: Compute,
     ) -> None:
         self.driver = driver
-        self.msgpack_config = msgpack_config
         self.compute = compute
 
 
@@ -46,7 +44,7 @@ class BaseService(BasePluginServicer):
     def configured(self) -> Configured:
         """The configuration; defaults where SetConfig never came, as after no `plugin` block."""
         if self._configured is None:
-            self._configured = Configured(self._driver_class(self._config_type()), b"", Compute())
+            self._configured = Configured(self._driver_class(self._config_type()), Compute())
         return self._configured
 
     async def PluginInfo(
@@ -74,7 +72,7 @@ class BaseService(BasePluginServicer):
                 raise ConfigInvalidError(str(error)) from error
             driver = self._driver_class(config)
         topology = input_message.nomad_config.driver.Topology
-        self._configured = Configured(driver, input_message.msgpack_config, compute_of(topology))
+        self._configured = Configured(driver, compute_of(topology))
         return base_pb2.SetConfigResponse()
 
 

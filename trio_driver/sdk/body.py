@@ -10,9 +10,8 @@ import logging
 
 import msgspec
 
-from trio_driver import hcl
 from trio_driver.executor import TaskRun
-from trio_driver.model import ConfigInvalidError, TaskExit
+from trio_driver.model import TaskExit
 from trio_driver.sdk.driver import AnyDriver, config_types
 from trio_driver.sdk.task import Task
 
@@ -30,18 +29,17 @@ class DriverBody:
 
     def warm_up(self) -> None:
         """Build the decoders of both configurations."""
-        with contextlib.suppress(hcl.ConfigError):
-            hcl.decode(self._plugin_config_type, b"")
-        with contextlib.suppress(hcl.ConfigError):
-            hcl.decode(self._task_config_type, b"\x80")  # an empty map
+        for config_type in (self._plugin_config_type, self._task_config_type):
+            with contextlib.suppress(msgspec.ValidationError):
+                msgspec.msgpack.decode(b"\x80", type=config_type)  # an empty map
 
     async def run(self, task_run: TaskRun) -> TaskExit:
         """Be the task; see `Driver.run`."""
-        try:
-            plugin_config = hcl.decode(self._plugin_config_type, task_run.plugin_config)
-            task_config = hcl.decode(self._task_config_type, task_run.spec.msgpack_driver_config)
-        except hcl.ConfigError as error:
-            raise ConfigInvalidError(str(error)) from error
+        # Both were checked by the plugin, which is of this build, and encoded again.
+        plugin_config = msgspec.msgpack.decode(
+            task_run.plugin_config, type=self._plugin_config_type
+        )
+        task_config = msgspec.msgpack.decode(task_run.task_config, type=self._task_config_type)
         self._driver = self._driver_class(plugin_config)
         self._task = Task(task_config, task_run)
         return await self._driver.run(self._task)

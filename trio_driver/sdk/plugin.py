@@ -47,7 +47,6 @@ class OpenedPlugin:
         nursery.start_soon(self.tasks.follow_events)
         self.starter = TaskStarter(
             configured.driver,
-            configured.msgpack_config,
             configured.compute,
             state=state,
             spawner=spawner,

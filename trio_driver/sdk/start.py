@@ -58,7 +58,6 @@ class TaskStarter:
     def __init__(
         self,
         driver: AnyDriver,
-        plugin_config: bytes,
         compute: Compute,
         *,
         state: StateDirectory,
@@ -67,7 +66,6 @@ class TaskStarter:
     ) -> None:
         self._driver = driver
         self._task_config_type = config_types(type(driver))[1]
-        self._plugin_config = plugin_config
         self._compute = compute
         self._state = state
         self._spawner = spawner
@@ -84,7 +82,7 @@ class TaskStarter:
         If cancelled, nothing of the task is left.
         """
         spec = task_spec(config)
-        self._validate(spec)
+        task_config = self._decode(spec)
         async with self._tasks.turn(fence_name(spec.alloc_id, spec.name)):
             if (task := self._running(spec)) is not None:
                 await call.reply(start_task_response(config, task.run, task.record.pid))
@@ -93,7 +91,7 @@ class TaskStarter:
             async with open_executor(
                 self._spawner, self._state, self._spawn_request(spec)
             ) as executor:
-                await executor.start(self._start_request(config))
+                await executor.start(self._start_request(config, task_config))
                 with self._tasks.handing_over(spec.id):
                     await call.reply(
                         start_task_response(config, executor.run, executor.process.pid)
@@ -101,15 +99,22 @@ class TaskStarter:
                     executor.commit()
                     self._tell_started(executor.run)
 
-    def _validate(self, spec: TaskSpec) -> None:
+    def _decode(self, spec: TaskSpec) -> msgspec.Struct:
+        """The task's configuration, checked.
+
+        Raises:
+            ConfigInvalidError: the driver is disabled, or an option of the job is not accepted.
+        """
         if not self._driver.config.enabled:
             raise ConfigInvalidError(
                 f"{self._driver.name} is disabled: set enabled = true in its plugin block"
             )
         try:
-            self._driver.validate(hcl.decode(self._task_config_type, spec.msgpack_driver_config))
+            config = hcl.decode(self._task_config_type, spec.msgpack_driver_config)
         except hcl.ConfigError as error:
             raise ConfigInvalidError(str(error)) from error
+        self._driver.validate(config)
+        return config
 
     def _running(self, spec: TaskSpec) -> KnownTask | None:
         """The very task that is asked for, when it runs: the answer to an earlier request was lost,
@@ -158,10 +163,13 @@ class TaskStarter:
             limits=ProcessLimits.of_this_process(),
         )
 
-    def _start_request(self, config: driver_pb2.TaskConfig) -> executor_pb2.StartRequest:
+    def _start_request(
+        self, config: driver_pb2.TaskConfig, task_config: msgspec.Struct
+    ) -> executor_pb2.StartRequest:
         return executor_pb2.StartRequest(
             task=config,
-            msgpack_plugin_config=self._plugin_config,
+            plugin_config=msgspec.msgpack.encode(self._driver.config),
+            task_config=msgspec.msgpack.encode(task_config),
             compute=executor_pb2.Compute(
                 total_mhz=self._compute.total_mhz, cores=self._compute.cores
             ),

@@ -17,7 +17,6 @@ Rules:
 Must not know: Trio, RPCs, what an executor does.
 """
 
-import gc
 import logging
 import os
 import select
@@ -45,6 +44,7 @@ from trio_driver.spawner.messages import (
     decode,
     encode,
 )
+from trio_driver.spawner.pages import keep_pages_shared
 from trio_driver.spawner.watch import Watch, Watched
 from trio_driver.state import Fence, StateDirectory, open_free_fence
 
@@ -111,10 +111,9 @@ def run_spawner(
         listener.listen(BACKLOG)
         _tell_starter(ready_fd, READY)
         rehearse()
-        # What is alive now is shared with every fork for ever: a collection that touched it would copy its pages.
-        gc.collect()
-        gc.freeze()
+        fillers = keep_pages_shared()
         _Zygote(state, listener, run_executor).serve()
+        del fillers
         path.unlink(missing_ok=True)
     log_path_of(state, build).unlink(missing_ok=True)  # ended as it should: nobody will read it
     lock_path.unlink(missing_ok=True)

@@ -28,6 +28,10 @@ job "never_twice" {
     task "task" {
       driver = "trio"
       kill_timeout = "1s"
+      logs {
+        max_files     = 1
+        max_file_size = 1
+      }
       env {
         MARKS = var.marks
       }

@@ -1,5 +1,6 @@
 """A driver for tests: what its `run` does is told by the task's `mode`."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -72,6 +73,8 @@ class Scripted(Driver[PluginConfig, ScriptedConfig]):
                 return await self._tell(task)
             case "modules":
                 return await self._report_modules(task)
+            case "exhausts-descriptors":
+                return await self._exhaust_descriptors(task)
             case "suicide":
                 os.kill(os.getpid(), signal.SIGKILL)
             case mode:
@@ -89,6 +92,15 @@ class Scripted(Driver[PluginConfig, ScriptedConfig]):
             with trio.move_on_after(3600, shield=True):
                 await trio.sleep_forever()
         raise AssertionError("not reached")
+
+    async def _exhaust_descriptors(self, task: Task[ScriptedConfig]) -> TaskExit:
+        """Run the command with a full descriptor table behind it."""
+        async with task.open_workload(task.config.command, *task.config.args) as workload:
+            with contextlib.suppress(OSError):
+                while True:
+                    os.open(os.devnull, os.O_RDONLY)
+            await task.write_stdout("no descriptor is left\n")
+            return await workload.wait()
 
     async def _write(self, task: Task[ScriptedConfig]) -> TaskExit:
         task.started()
