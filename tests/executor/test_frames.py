@@ -43,7 +43,7 @@ async def test_messages_arrive_whole_and_in_order() -> None:
 async def test_a_message_longer_than_a_socket_buffer_arrives_whole() -> None:
     ours, theirs = trio.testing.lockstep_stream_pair()
     message = executor_pb2.Request()
-    message.start.msgpack_plugin_config = bytes(1 << 20)
+    message.start.plugin_config = bytes(1 << 20)
     received: list[executor_pb2.Request | None] = []
 
     async def receive() -> None:

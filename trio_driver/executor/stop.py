@@ -23,6 +23,7 @@ class Stopper:
         self._nursery = nursery
         self._grace = trio.CancelScope(deadline=math.inf)
         self._is_stopping = False
+        self._was_asked = False
 
     def stop(self, *, signum: int, grace_s: float) -> None:
         """Begin to stop the task, or shorten the grace that it still has. Does not wait.
@@ -40,8 +41,11 @@ class Stopper:
         with self._grace:
             # A checkpoint would not do: the deadline of a scope that was just entered is seen one later.
             if self._grace.deadline > trio.current_time():
+                self._was_asked = True
                 await self._body.stop(self._task_run, signum)
             await self._task_run.ended.wait()
         if not self._task_run.ended.is_set():
+            if self._was_asked:
+                self._task_run.tell("Killed: the grace time is over", {})
             self._task_run.kill_nowait()
             self._task_run.end("the task was stopped")

@@ -218,6 +218,8 @@ class TaskRun:
             ended_at_s=time.time(),
             boot_id=boot_id(),
         )
+        if record.oom_killed:
+            self.tell("The kernel killed a process of the task: out of memory", {})
         try:
             self._write_exit_record(record)
         except FileNotFoundError:

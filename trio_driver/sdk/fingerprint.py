@@ -6,6 +6,7 @@ Rules:
 """
 
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 
 from trio_driver._proto import attribute_pb2, driver_pb2
 from trio_driver.executor import host_tier
@@ -21,8 +22,9 @@ async def fingerprints(
         disabled = Fingerprint(health=Health.UNDETECTED, description="disabled")
         yield _response(disabled, {})
         return
-    async for fingerprint in driver.fingerprint():
-        yield _response(fingerprint, _own_attributes(driver))
+    async with aclosing(driver.fingerprint()) as changes:
+        async for fingerprint in changes:
+            yield _response(fingerprint, _own_attributes(driver))
 
 
 def _own_attributes(driver: AnyDriver) -> dict[str, str | bool]:

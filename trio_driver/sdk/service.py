@@ -8,6 +8,7 @@ Rules:
 """
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import trio
 
@@ -71,22 +72,24 @@ class DriverService(DriverServicer):
         self, input_message: driver_pb2.FingerprintRequest, request: Call
     ) -> AsyncGenerator[driver_pb2.FingerprintResponse]:
         with self._plugin.listening():
-            async for response in fingerprints(self._plugin.configured.driver):
-                yield response
+            async with aclosing(fingerprints(self._plugin.configured.driver)) as responses:
+                async for response in responses:
+                    yield response
             await trio.sleep_forever()
 
     async def TaskEvents(
         self, input_message: driver_pb2.TaskEventsRequest, request: Call
     ) -> AsyncGenerator[driver_pb2.DriverTaskEvent]:
-        async for event in self._plugin.events.listen():
-            yield driver_pb2.DriverTaskEvent(
-                task_id=event.task_id,
-                alloc_id=event.alloc_id,
-                task_name=event.task_name,
-                timestamp=timestamp_of(event.timestamp_s),
-                message=event.message,
-                annotations=event.annotations,
-            )
+        async with aclosing(self._plugin.events.listen()) as events:
+            async for event in events:
+                yield driver_pb2.DriverTaskEvent(
+                    task_id=event.task_id,
+                    alloc_id=event.alloc_id,
+                    task_name=event.task_name,
+                    timestamp=timestamp_of(event.timestamp_s),
+                    message=event.message,
+                    annotations=event.annotations,
+                )
 
     async def StartTask(self, input_message: driver_pb2.StartTaskRequest, request: Call) -> None:
         with driver_errors_as_status():
@@ -169,8 +172,9 @@ class DriverService(DriverServicer):
             task = await self._plugin.open().tasks.get(input_message.task_id)
         interval_s = input_message.collection_interval.ToNanoseconds() / 1e9 or 1.0
         compute = self._plugin.configured.compute
-        async for stats in task_stats(task, compute, interval_s=interval_s):
-            yield driver_pb2.TaskStatsResponse(stats=stats)
+        async with aclosing(task_stats(task, compute, interval_s=interval_s)) as samples:
+            async for stats in samples:
+                yield driver_pb2.TaskStatsResponse(stats=stats)
         # H11: an end is not ours to make; the agent cancels when the task is gone for it too.
         await trio.sleep_forever()
 
