@@ -75,6 +75,8 @@ def open_workbench(
         directory = Path(name)
         # Plugins put their sockets there.
         os.environ["TMPDIR"] = name
+        # Nomad's executor leaves files in its current directory.
+        os.chdir(directory)
         # The bytecode of a driver in use has been written long ago.
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         plugin_file = plugin_file or console_script(directory)

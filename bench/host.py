@@ -17,7 +17,10 @@ from pathlib import Path
 from trio_driver.linux import cgroup
 
 V1_HIERARCHIES = ("freezer", "memory", "cpu")
-"""Where an agent makes one directory a task; cpuset has one for all."""
+"""Where an agent makes one directory a task."""
+
+CPUSET_FILES = ("cpuset.cpus", "cpuset.mems")
+"""A v1 cpuset takes no process before both are set; they are not inherited."""
 
 V2_CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids")
 
@@ -50,47 +53,46 @@ class Cgroups:
     """The part of the cgroup trees that an agent has."""
 
     def __init__(self, mounts: cgroup.Mounts) -> None:
-        self._mounts = mounts
-        self._is_root = os.geteuid() == 0
-        v1 = [mounts.v1[name] / "nomad" for name in V1_HIERARCHIES if name in mounts.v1]
-        self._v1 = v1
-        self._v2 = mounts.unified / "nomad.slice" if mounts.unified and not mounts.v1 else None
+        is_root = os.geteuid() == 0
+        is_v2 = mounts.unified is not None and not mounts.v1
+        self._v1 = [mounts.v1[name] / "nomad" for name in V1_HIERARCHIES if name in mounts.v1]
+        self._cpuset = mounts.v1["cpuset"] / "nomad" if "cpuset" in mounts.v1 else None
+        self._slice = mounts.unified / "nomad.slice" if mounts.unified and is_v2 else None
+        if not is_root:
+            self._v1, self._cpuset, self._slice = [], None, None
 
     def of_task(self, alloc_id: str, task_name: str) -> TaskCgroups:
         """What an agent makes for this task: nothing for an ordinary user."""
-        if not self._is_root:
-            return TaskCgroups()
         name = f"{alloc_id}.{task_name}"
-        if self._v2 is not None:
-            scope = self._v2 / "share.slice" / f"{name}.scope"
+        if self._slice is not None:
+            scope = self._slice / "share.slice" / f"{name}.scope"
             return TaskCgroups((scope,), str(scope))
-        share = self._mounts.v1.get("cpuset", Path("/")) / "nomad" / "share"
-        cpuset_cgroup = str(share) if share.is_dir() else ""
-        return TaskCgroups(tuple(path / name for path in self._v1), cpuset_cgroup)
+        share = str(self._cpuset / "share") if self._cpuset else ""
+        return TaskCgroups(tuple(path / name for path in self._v1), share)
 
-    def parents(self) -> list[Path]:
-        """What all tasks share, outermost first."""
-        if not self._is_root:
-            return []
-        return self._v1 if self._v2 is None else [self._v2, self._v2 / "share.slice"]
-
-    def enable(self) -> None:
-        """Let the limits of tasks be set; only v2 asks for it."""
-        if self._v2 is None or not self._is_root:
-            return
-        wanted = " ".join(f"+{name}" for name in V2_CONTROLLERS)
-        for path in (self._v2.parent, self._v2, self._v2 / "share.slice"):
-            cgroup.write(path / "cgroup.subtree_control", wanted)
+    def make_parents(self) -> list[Path]:
+        """Make what all tasks share, unless it is there; what was made, outermost first."""
+        parents = list(self._v1)
+        for parent, part in ((self._cpuset, "share"), (self._slice, "share.slice")):
+            parents += [parent, parent / part] if parent is not None else []
+        made = [path for path in parents if not path.is_dir()]
+        for path in made:
+            path.mkdir()
+            if self._cpuset is not None and path.is_relative_to(self._cpuset):
+                for file in CPUSET_FILES:
+                    cgroup.write(path / file, cgroup.read(path.parent / file).strip())
+        if self._slice is not None:
+            wanted = " ".join(f"+{name}" for name in V2_CONTROLLERS)
+            for path in (self._slice.parent, self._slice, self._slice / "share.slice"):
+                cgroup.write(path / "cgroup.subtree_control", wanted)
+        return made
 
 
 @contextmanager
 def open_cgroups() -> Generator[Cgroups]:
     """The parents of all task cgroups, for the length of the block."""
     cgroups = Cgroups(cgroup.find_mounts())
-    made = [path for path in cgroups.parents() if not path.is_dir()]
-    for path in made:
-        path.mkdir()
-    cgroups.enable()
+    made = cgroups.make_parents()
     try:
         yield cgroups
     finally:

@@ -14,6 +14,7 @@ from tests.support.exits import assert_exited
 from tests.support.family import kill
 from tests.support.host import Host, open_host
 from tests.support.plugin import RunningPlugin
+from tests.support.waiting import until
 from trio_driver._proto import base_pb2
 from trio_driver.goplugin import PluginClient, ReattachConfig
 from trio_driver.linux import ProcessId, identify, is_alive
@@ -75,7 +76,7 @@ async def test_a_task_survives_a_killed_agent_whose_plugin_is_reattached() -> No
             async with connection_of(agent, host) as plugin:
                 task = host.sh('echo ready; read go < "$GO"; exit 6', env=host.gate)
                 handle = await plugin.start(task)
-                await task.out.wait_for("ready")
+                await until(task.run.is_committed, "the task is handed over")
                 agent.kill()
             assert is_alive(agent.plugin)
             await host.reattach(agent.config)
@@ -90,7 +91,7 @@ async def test_a_task_survives_a_killed_agent_whose_plugin_is_killed_and_replace
             async with connection_of(agent, host) as plugin:
                 task = host.sh('echo ready; read go < "$GO"; exit 6', env=host.gate)
                 handle = await plugin.start(task)
-                await task.out.wait_for("ready")
+                await until(task.run.is_committed, "the task is handed over")
                 old = agent.plugin
                 agent.kill()
             await kill(old)

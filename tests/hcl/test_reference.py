@@ -75,6 +75,9 @@ def test_the_example_shows_every_option() -> None:
 def plain(parsed: Any) -> Any:
     """What an agent makes of HCL, from what the hcl2 package makes of it."""
     if isinstance(parsed, str):
+        if parsed.startswith("${"):
+            # A number with an exponent: to the package an expression that it does not evaluate.
+            return float(parsed[2:-1])
         return json.loads(parsed).replace("$${", "${").replace("%%{", "%{")
     if isinstance(parsed, list):
         return [plain(element) for element in cast("list[Any]", parsed)]

@@ -14,10 +14,11 @@ from trio_driver.linux import cgroup, cgroup_files
 
 from .conftest import SLEEPER, StartChild, wait_until
 
+pytestmark = pytest.mark.cgroup
+
 HOG = """
 import os, sys
 
-pytestmark = pytest.mark.cgroup
 sys.stdin.readline()
 if (child := os.fork()) == 0:
     bytearray(200 * 1024 * 1024)

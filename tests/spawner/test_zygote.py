@@ -155,14 +155,6 @@ async def test_a_second_spawner_of_a_build_tells_that_there_is_one_and_ends(home
     await gone(first)
 
 
-async def test_a_spawner_whose_starter_is_dead_works_all_the_same(home: Home) -> None:
-    home.start(is_starter_dead=True)
-    socket_path = home.state.path / f"spawner-{BUILD}.socket"
-    await until(socket_path.exists, "it listens")
-    with home.connect() as connection:
-        assert home.spawn(connection, "web").facts
-
-
 async def test_a_fork_has_no_descriptor_but_the_four_of_its_own(home: Home) -> None:
     with connected(home) as connection:
         executor = home.spawn(connection, "web")
@@ -283,3 +275,16 @@ async def test_a_new_spawner_settles_what_died_while_there_was_none(home: Home) 
     with home.connect():
         run = home.run_of("committed")
         await until(lambda: run.read_exit() is not None, "it is settled")
+
+
+async def test_a_spawner_whose_starter_is_dead_settles_what_was_left_and_ends(home: Home) -> None:
+    first, _ = home.start()
+    with home.connect() as connection:
+        executor = home.spawn(connection, "committed")
+        await freeze(executor.process)
+        await kill(first)
+    await kill(executor.process)
+    second, word = home.start(is_starter_dead=True)
+    assert word == b""
+    await gone(second)
+    assert home.run_of("committed").read_exit() is not None

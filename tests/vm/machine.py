@@ -6,8 +6,10 @@ Rules:
 - The guest has no network but loopback, and no standard input.
 """
 
+import ctypes
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,6 +21,9 @@ from tests.vm.image import QEMU, SHARE_OPTIONS, Image
 
 TIMED_OUT, NOT_UP, NO_HOST = 124, 125, 126
 """Exit codes that are not the command's."""
+
+PR_SET_PDEATHSIG = 1
+"""Source: prctl(2)."""
 
 DISK_BYTES = 2 << 30
 """Size of a new disk; the file is sparse."""
@@ -49,7 +54,9 @@ def run(boot: Boot, image: Image) -> int:
         if boot.disk is not None and not boot.disk.exists():
             _make_disk(boot.disk)
         machine = subprocess.Popen(
-            [QEMU, *_arguments(boot, image, control)], stdin=subprocess.DEVNULL
+            [QEMU, *_arguments(boot, image, control)],
+            stdin=subprocess.DEVNULL,
+            preexec_fn=_die_with_parent,
         )
         try:
             machine.wait(boot.limit_s)
@@ -63,6 +70,11 @@ def run(boot: Boot, image: Image) -> int:
             return int(code.read_text())
         _show_console(control / "console")
         return NOT_UP
+
+
+def _die_with_parent() -> None:
+    """In the child: a guest whose runner was killed ends too."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _make_disk(path: Path) -> None:

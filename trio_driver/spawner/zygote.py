@@ -93,8 +93,9 @@ def run_spawner(
 ) -> None:
     """Be the spawner of `build` until no plugin is connected and no executor lives.
 
-    `rehearse` is called once before the first fork, to do what every fork would otherwise do first.
-    One byte on `ready_fd` tells whether this process listens or another one already does.
+    `rehearse` is called once before the first fork, to do what every fork would otherwise do first;
+    the socket gets its name afterwards, so that no request waits for it. One byte on `ready_fd`
+    tells whether this process listens or another one already does.
     """
     lock_path = lock_path_of(state, build)
     fence = Fence.try_take(lock_path)
@@ -106,25 +107,31 @@ def run_spawner(
     home = enter_home()
     path = socket_path_of(state, build)
     path.unlink(missing_ok=True)
+    rehearse()
+    fillers = keep_pages_shared()
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK) as listener:
         listener.bind(str(path))
         listener.listen(BACKLOG)
-        _tell_starter(ready_fd, READY)
-        rehearse()
-        fillers = keep_pages_shared()
-        _Zygote(state, listener, run_executor).serve()
-        del fillers
+        is_wanted = _tell_starter(ready_fd, READY)
+        patience_s = FIRST_CONNECTION_S if is_wanted else 0.0
+        _Zygote(state, listener, run_executor).serve(patience_s)
         path.unlink(missing_ok=True)
+    del fillers
     log_path_of(state, build).unlink(missing_ok=True)  # ended as it should: nobody will read it
     lock_path.unlink(missing_ok=True)
     leave_home(home)
 
 
-def _tell_starter(ready_fd: int, word: bytes) -> None:
-    # The plugin that started us may be dead: what its executors left is ours to end all the same.
-    with suppress(BrokenPipeError):
+def _tell_starter(ready_fd: int, word: bytes) -> bool:
+    """Whether the plugin that started us still listens; what a dead one's executors left is ours
+    to end all the same."""
+    try:
         os.write(ready_fd, word)
-    os.close(ready_fd)
+    except BrokenPipeError:
+        return False
+    finally:
+        os.close(ready_fd)
+    return True
 
 
 def remove_stale_files(state: StateDirectory) -> None:
@@ -156,9 +163,9 @@ class _Zygote:
         signal.signal(signal.SIGCHLD, lambda _signum, _frame: None)
         signal.set_wakeup_fd(wakeup_end.fileno())
 
-    def serve(self) -> None:
-        """Run until idle."""
-        first_plugin_by_s = time.monotonic() + FIRST_CONNECTION_S
+    def serve(self, patience_s: float) -> None:
+        """Run until idle; a first plugin may take `patience_s` to come."""
+        first_plugin_by_s = time.monotonic() + patience_s
         rescan_at_s = time.monotonic() + self._look_at_all()
         while True:
             now_s = time.monotonic()
