@@ -1,17 +1,22 @@
 """Which cgroups a run gets on which host, and what is written to them: plans as values."""
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
+from trio_driver.executor.children import Children
 from trio_driver.executor.containment import (
+    Containment,
     ContainmentPlan,
+    host_mounts,
+    may_write,
     plan_containment,
     tier_of,
 )
 from trio_driver.linux.cgroup import Mounts
-from trio_driver.model import Resources, TaskSpec
+from trio_driver.model import LaunchError, Resources, TaskSpec
 from trio_driver.state import Tier
 
 ROOT = Path("/sys/fs/cgroup")
@@ -194,3 +199,18 @@ def test_the_record_tells_all_that_must_be_killed_and_removed(mounts: Mounts) ->
     assert tuple(map(Path, record.own_paths)) == made.own_paths
     assert record.kill_path == str(made.kill_path or "")
     assert record.memory_path == str(made.memory_path or "")
+
+
+@pytest.mark.cgroup
+async def test_what_a_refused_limit_leaves_half_made_is_removed() -> None:
+    if tier_of(host_mounts(), may_write) is Tier.NONE:
+        pytest.skip("no cgroup may be made here")
+    plan = plan_containment(
+        f"test-{os.getpid()}", spec(memory_hard_bytes=-5, cpu_shares_mhz=100), mounts=host_mounts()
+    )
+    containment = Containment(plan, Children())
+    with pytest.raises(LaunchError, match=r"cgroup limit .*memory.* Invalid argument"):
+        containment.make()
+    assert all(path.is_dir() for path in plan.own_paths)
+    assert await containment.close(limit_s=5)
+    assert not any(path.exists() for path in plan.own_paths)

@@ -4,8 +4,8 @@ The cgroup is of this run alone, never the scope that Nomad made: that one is sh
 a task, and a watchman who comes late would kill the next run.
 
 Rules:
-- The plan is a value, made from facts about the host; only `open_containment` and `Containment`
-  touch it.
+- The plan is a value, made from facts about the host; only `Containment` touches the host.
+- It is owned from before it is made: what a refused limit leaves half made is removed like the rest.
 - `kill_nowait` works after any crash of the task's main process, and twice.
 - It is empty when the cgroup is removed, not when it was killed: only a removed cgroup makes
   joining fail; and when no child is left, for a root workload can leave its cgroup but then becomes
@@ -232,31 +232,34 @@ def _v1_limits(paths: dict[str, Path], resources: Resources) -> list[tuple[Path,
 
 
 class Containment:
-    """The opened containment of the run of this process."""
+    """The containment of the run of this process, from before it is made until it is removed."""
 
     def __init__(self, plan: ContainmentPlan, children: Children) -> None:
         self.plan = plan
-        self._children = children
-        # Opened now, so that a full descriptor table cannot stop the kill.
-        self._kill_fd = cgroup.open_kill(plan.kill_path) if plan.kill_path else None
-        self._oom_kills_before = _oom_kills(plan.memory_path)
         self.oom_killed = False
         """Whether the kernel killed a process of the run for its memory: seen so far, before each
         kill of ours."""
+        self._children = children
+        self._kill_fd: int | None = None
+        self._oom_kills_before = 0
 
-    @classmethod
-    def open(cls, plan: ContainmentPlan, children: Children) -> "Containment":
-        """Make the cgroups and write the limits. The plan's record must be on disk already.
+    def make(self) -> None:
+        """Make the cgroups and write the limits. The plan's record must be on disk already; what was
+        made before a failure is `close`'s to remove.
 
         Raises:
             LaunchError: a cgroup cannot be made, or a limit is refused.
         """
-        for path in plan.own_paths:
+        for path in self.plan.own_paths:
             try:
                 cgroup.make(path)
             except OSError as error:
                 raise LaunchError("cgroup", str(path), error.strerror or str(error)) from error
-        for path, value in plan.limits:
+        if self.plan.kill_path is not None:
+            # Opened now, so that a full descriptor table cannot stop the kill.
+            self._kill_fd = cgroup.open_kill(self.plan.kill_path)
+        self._oom_kills_before = _oom_kills(self.plan.memory_path)
+        for path, value in self.plan.limits:
             try:
                 cgroup.write(path, value)
             except FileNotFoundError:
@@ -265,7 +268,6 @@ class Containment:
                 raise LaunchError(
                     "cgroup limit", f"{path} = {value}", error.strerror or str(error)
                 ) from error
-        return cls(plan, children)
 
     def kill_nowait(self) -> bool:
         """Kill every process of the run once; whether any, or its cgroup, is still there."""

@@ -194,7 +194,8 @@ class TaskRun:
         plan = self._plan_containment(self.run.name, self.spec)
         # The record first: whoever finds it must be able to remove what is made next.
         self.run.write_executor(msgspec.structs.replace(self._record, containment=plan.record()))
-        self._containment = Containment.open(plan, self._children)
+        self._containment = Containment(plan, self._children)
+        self._containment.make()
 
     async def _empty_containment(self) -> bool:
         if self._containment is None:
