@@ -188,6 +188,7 @@ PUBLIC_NAMES: dict[str, list[str]] = {
         "end_run",
         "fence_name",
         "fence_owner",
+        "find_state_directory",
         "kill_containment",
         "kill_fence_owner",
         "kill_run",

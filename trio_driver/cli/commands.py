@@ -30,6 +30,12 @@ class RunCommand(click.Command):
         return super().parse_args(ctx, args)
 
 
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+STATE_DIR = click.option(
+    "--state-dir", metavar="PATH", help="State directory, as in the plugin's config."
+)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
     """A Nomad task driver on Trio.
@@ -66,8 +72,8 @@ def run(ctx: click.Context, **options: Any) -> None:
 
 
 @cli.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-@click.option("--state-dir", metavar="PATH", help="State directory, as in the plugin's config.")
+@JSON
+@STATE_DIR
 @click.pass_context
 def ps(ctx: click.Context, as_json: bool, state_dir: str | None) -> None:
     """Show plugin, spawner, executors and workloads of this host as one tree.
@@ -79,6 +85,30 @@ def ps(ctx: click.Context, as_json: bool, state_dir: str | None) -> None:
     from trio_driver.cli.ps import show_processes
 
     ctx.exit(show_processes(state_dir, as_json=as_json))
+
+
+@cli.command()
+@click.argument("tasks", nargs=-1, metavar="[TASK...]")
+@click.option("--all", "every", is_flag=True, help="All tasks of the state directory.")
+@click.option("--yes", "is_sure", is_flag=True, help="With --all: do not ask.")
+@JSON
+@STATE_DIR
+@click.pass_context
+def destroy(
+    ctx: click.Context, tasks: tuple[str, ...], state_dir: str | None, **flags: bool
+) -> None:
+    """End tasks and remove all that there is of them, without a plugin.
+
+    TASK is a task's name or id, the beginning of an id (an allocation's, too), or ALLOCATION/TASK.
+    Executor and processes are killed, whatever they do; cgroups and records are removed. Exits with
+    1 when a process outlives SIGKILL, with 2 when a name names no task or several: nothing was
+    ended then.
+    """
+    from trio_driver.cli.destroy import destroy_tasks
+
+    if bool(tasks) == flags["every"]:
+        raise click.UsageError("name tasks, or give --all")
+    ctx.exit(destroy_tasks(tasks, state_dir, **flags))
 
 
 def run_command_line(arguments: Sequence[str]) -> int:

@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from trio_driver.cli.errors import RunError
 from trio_driver.cli.snapshot import (
     STUCK,
     UNREADABLE,
@@ -22,7 +21,7 @@ from trio_driver.cli.snapshot import (
     Snapshot,
     take_snapshot,
 )
-from trio_driver.state import StateDirectoryError, default_path, open_state_directory
+from trio_driver.cli.tasks import hint_of_root, open_state, state_path
 
 STATE_STYLES: Mapping[str, str] = {
     "provisional": "yellow",
@@ -46,13 +45,15 @@ def show_processes(state_dir: str | None, *, as_json: bool) -> int:
     Raises:
         RunError: the directory cannot be read by this user.
     """
-    path = Path(state_dir) if state_dir else default_path()
+    path = state_path(state_dir)
     snapshot = look(path)
     if as_json:
         print(msgspec.json.format(msgspec.json.encode(snapshot)).decode())
         return 0
     width = None if sys.stdout.isatty() else FILE_COLUMNS
     Console(highlight=False, width=width).print(tree_of(snapshot, now_s=time.time()))
+    if not snapshot.runs and (hint := hint_of_root(path)):
+        print(hint.strip(), file=sys.stderr)
     return 0
 
 
@@ -62,12 +63,8 @@ def look(path: Path) -> Snapshot:
     Raises:
         RunError: the directory cannot be read by this user.
     """
-    try:
-        if not path.exists():
-            return Snapshot(state_dir=str(path))
-        return take_snapshot(open_state_directory(path))
-    except (StateDirectoryError, PermissionError) as error:
-        raise RunError(f"ps: {error}") from None
+    state = open_state(path, "ps")
+    return Snapshot(state_dir=str(path)) if state is None else take_snapshot(state)
 
 
 def tree_of(snapshot: Snapshot, *, now_s: float) -> Tree:

@@ -88,12 +88,13 @@ def take_snapshot(state: StateDirectory) -> Snapshot:
         state_dir=str(state.path),
         plugins=tuple(_plugins()),
         spawners=tuple(_spawners(state.path)),
-        runs=tuple(_view(run) for run in state.runs()),
+        runs=tuple(view_run(run) for run in state.runs()),
     )
 
 
-def _plugins() -> Iterator[ProcessView]:
+def _plugins() -> list[ProcessView]:
     """Plugins that this user may look at, whatever their state directory."""
+    found: list[ProcessView] = []
     for name in sorted(filter(str.isdecimal, os.listdir("/proc")), key=int):
         directory = Path("/proc", name)
         try:
@@ -102,9 +103,10 @@ def _plugins() -> Iterator[ProcessView]:
                 is_named
                 and f"{NOMAD_COOKIE_NAME}=".encode() in (directory / "environ").read_bytes()
             ):
-                yield _process(int(name))
+                found.append(_process(int(name)))
         except OSError:
             continue  # it has ended, or belongs to somebody else
+    return found
 
 
 def _spawners(state_dir: Path) -> Iterator[SpawnerView]:
@@ -113,7 +115,8 @@ def _spawners(state_dir: Path) -> Iterator[SpawnerView]:
             yield SpawnerView(pid=pid, build=path.stem.removeprefix("spawner-"))
 
 
-def _view(run: Run) -> RunView:
+def view_run(run: Run) -> RunView:
+    """One run as it is now."""
     try:
         record, ending, state = run.read_executor(), run.read_exit(), run.state()
     except RecordError:

@@ -5,10 +5,7 @@ from trio_driver.state.directory import (
     Run,
     RunState,
     StateDirectory,
-    StateDirectoryError,
-    default_path,
     fence_name,
-    open_state_directory,
 )
 from trio_driver.state.fence import (
     Fence,
@@ -16,6 +13,12 @@ from trio_driver.state.fence import (
     kill_fence_owner,
     open_free_fence,
     remove_free_fence,
+)
+from trio_driver.state.opening import (
+    StateDirectoryError,
+    default_path,
+    find_state_directory,
+    open_state_directory,
 )
 from trio_driver.state.reaper import (
     KILL_LIMIT_S,
@@ -63,6 +66,7 @@ __all__ = [
     "end_run",
     "fence_name",
     "fence_owner",
+    "find_state_directory",
     "kill_containment",
     "kill_fence_owner",
     "kill_run",

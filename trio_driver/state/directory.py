@@ -24,7 +24,6 @@ import enum
 import hashlib
 import os
 import shutil
-import stat
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,10 +57,6 @@ TMPFS_ROOT = Path("/run")
 """A reboot empties it, so that records there need no fsync."""
 
 
-class StateDirectoryError(Exception):
-    """The state directory cannot be used; the text says what to change."""
-
-
 class RunState(enum.Enum):
     """The states of design: a run that is destroyed has no directory."""
 
@@ -73,16 +68,6 @@ class RunState(enum.Enum):
     """Its executor is dead and left no exit record: to be settled by whoever sees it first."""
     ENDED = "ended"
     """The workload tree is gone and the exit record is written."""
-
-
-def default_path() -> Path:
-    """`/run/trio-driver` for root, the user's own runtime directory otherwise."""
-    if os.geteuid() == 0:
-        return TMPFS_ROOT / "trio-driver"
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    if runtime and os.access(runtime, os.W_OK):
-        return Path(runtime) / "trio-driver"
-    return Path(f"/tmp/trio-driver-{os.geteuid()}")
 
 
 def _short_hash(*parts: str) -> str:
@@ -289,7 +274,7 @@ class _DirectoryFd:
 
 @dataclass(frozen=True, slots=True)
 class StateDirectory:
-    """An opened state directory, see `open_state_directory`."""
+    """An opened state directory, see `opening`."""
 
     path: Path
 
@@ -331,35 +316,3 @@ class StateDirectory:
 
     def _run(self, name: str) -> Run:
         return Run(self.path / "runs" / name, self.durable)
-
-
-def open_state_directory(path: Path) -> StateDirectory:
-    """Make the directory if it is missing, and check that only we can write there.
-
-    Raises:
-        StateDirectoryError: it cannot be made, is a link, belongs to another user, or others may
-            write to it.
-    """
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name in ("runs", "locks"):
-            (path / name).mkdir(mode=0o700, exist_ok=True)
-        status = path.lstat()
-    except OSError as error:
-        raise StateDirectoryError(
-            f'state_dir "{path}" cannot be used: {error.strerror}; set another state_dir'
-        ) from error
-    if stat.S_ISLNK(status.st_mode) or not stat.S_ISDIR(status.st_mode):
-        raise StateDirectoryError(
-            f'state_dir "{path}" is not a directory of its own; set another state_dir'
-        )
-    if status.st_uid != os.geteuid():
-        raise StateDirectoryError(
-            f'state_dir "{path}" belongs to uid {status.st_uid}; set another state_dir'
-        )
-    if stat.S_IMODE(status.st_mode) & 0o077:
-        raise StateDirectoryError(
-            f'state_dir "{path}" has mode {stat.S_IMODE(status.st_mode):04o}; it must be 0700: '
-            "chmod it, or set another state_dir"
-        )
-    return StateDirectory(path)

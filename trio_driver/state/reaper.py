@@ -87,8 +87,8 @@ def kill_run(run: Run) -> Remains:
     cgroups = kill_containment(record)
     executor = record.process
     if is_alive(executor):
-        if not record.containment or not record.containment.kill_path:
-            _kill_descendants(executor)
+        # With a cgroup, too: a process of root can leave it, and the spawner that would be left with it may be dead.
+        _kill_descendants(executor)
         _kill(executor)
     return Remains((executor.pid,) if is_alive(executor) else (), cgroups)
 
