@@ -1,4 +1,4 @@
-"""Fixtures: one server for the run, one agent for tests that leave it alive, own ones for others.
+"""Fixtures: one server for the directory, one agent for tests that leave it alive, own ones for others.
 
 Every test ends with the leak check: after the last job nothing is there but what may outlive a task
 (the plugin and its spawner), and after an own agent's graceful end nothing at all.
@@ -24,7 +24,7 @@ AGENTS = pytest.StashKey[list[Agent]]()
 """The agents of a test, for the report of its failure."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server() -> Iterator[Server]:
     """The Nomad server that all agents register with."""
     if shutil.which("nomad") is None:
@@ -40,7 +40,7 @@ def server() -> Iterator[Server]:
             server.end()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_footprint(server: Server) -> Iterator[Footprint]:
     """The agent that all tests share which leave it alive, with all that was seen of it."""
     with open_home() as home:
