@@ -218,6 +218,7 @@ PUBLIC_NAMES: dict[str, list[str]] = {
         "Driver",
         "PluginConfig",
         "Task",
+        "config_types",
         "main",
     ],
     "trio_driver.drivers": [

@@ -72,6 +72,24 @@ def run(ctx: click.Context, **options: Any) -> None:
 
 
 @cli.command()
+@click.option("--plugin-dir", metavar="DIR", required=True, help="The agent's plugin_dir.")
+@click.option(
+    "--name", metavar="FILE", default="trio-driver", show_default=True, help="Name of the link."
+)
+@click.option("--dry-run", "is_dry_run", is_flag=True, help="Check everything, change nothing.")
+@click.pass_context
+def install(ctx: click.Context, plugin_dir: str, name: str, is_dry_run: bool) -> None:
+    """Put this program where an agent looks for plugins, and print the block for its configuration.
+
+    Makes one link, after having checked that the program answers an agent, and that nobody but root
+    could change what the agent would execute. Done twice, it changes nothing.
+    """
+    from trio_driver.cli.install import install_program
+
+    ctx.exit(install_program(plugin_dir, name=name, is_dry_run=is_dry_run))
+
+
+@cli.command()
 @JSON
 @STATE_DIR
 @click.pass_context

@@ -118,7 +118,7 @@ async def open_driver(launch: Launch) -> AsyncGenerator[Driver]:
     report = launch.report
     async with _open_client(launch) as client:
         launch.guardian.plugin(client.reattach_config)
-        name, version, api_version = await _identify(client)
+        name, version, api_version = await identify_plugin(client)
         report.say("plugin", f"{name} {version} runs as pid {client.process.pid}")
         await _configure(client, launch, api_version)
         stub = driver_grpc.DriverStub(client.channel)
@@ -165,8 +165,12 @@ def _remove_socket(address: ReattachConfig) -> None:
             os.unlink(address.addr)
 
 
-async def _identify(client: PluginClient) -> tuple[str, str, str]:
-    """Name, version and API version of the plugin."""
+async def identify_plugin(client: PluginClient) -> tuple[str, str, str]:
+    """Name, version and API version of the plugin, checked as an agent checks them.
+
+    Raises:
+        RunError: it does not answer, or is nothing that an agent uses.
+    """
     stub = base_grpc.BasePluginStub(client.channel)
     with _called("PluginInfo"):
         info = await stub.PluginInfo(base_pb2.PluginInfoRequest(), deadline_s=ANSWER_LIMIT_S)
