@@ -67,7 +67,7 @@ def test_the_options_of_the_plugin_block_are_all_there() -> None:
 
 def test_the_options_of_a_task_are_all_there() -> None:
     [block] = [block for block in blocks("hcl") if block.startswith("task ")]
-    config = block.partition("config {")[2].partition("}")[0]
+    config = block.partition("config {")[2].partition("\n  }")[0]
     wanted = option_names(config_types(TrioDriver)[1])
     assert set(re.findall(r"^ +#? *(\w+) += ", config, re.MULTILINE)) == wanted
 

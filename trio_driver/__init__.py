@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         Lost,
         Signaled,
         TaskExit,
+        TaskOptions,
         TaskSpec,
     )
     from trio_driver.sdk import Driver, PluginConfig, Task, main
@@ -63,6 +64,7 @@ __all__ = [
     "Struct",
     "Task",
     "TaskExit",
+    "TaskOptions",
     "TaskSpec",
     "Workload",
     "main",

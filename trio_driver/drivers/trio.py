@@ -5,8 +5,11 @@ from typing import Annotated
 import msgspec
 
 from trio_driver import hcl
-from trio_driver.model import ConfigInvalidError, TaskExit
+from trio_driver.model import ConfigInvalidError, TaskExit, TaskOptions
 from trio_driver.sdk import Driver, PluginConfig, Task
+
+MAX_OOM_SCORE_ADJ = 1000
+"""Source: proc_pid_oom_score_adj(5)."""
 
 
 class TrioTaskConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +26,33 @@ class TrioTaskConfig(msgspec.Struct, frozen=True, kw_only=True):
             "Directory to run in, an absolute path on the host; the task's directory by default."
         ),
     ] = ""
+    oom_score_adj: Annotated[
+        int,
+        hcl.doc(
+            "How eager the kernel is to kill the task when memory is short: 0 to 1000, the most eager."
+        ),
+    ] = 0
+    denied_envvars: Annotated[
+        list[str],
+        hcl.doc(
+            "Environment variables that the task does not get, beside the plugin's denied_envvars: "
+            "patterns in which * stands for any text."
+        ),
+    ] = []
+    cgroup_v2_override: Annotated[
+        str,
+        hcl.doc(
+            "An existing v2 cgroup to run below, instead of Nomad's: absolute, or below the mount. "
+            "Its limits hold, the job's are not written."
+        ),
+    ] = ""
+    cgroup_v1_override: Annotated[
+        dict[str, str],
+        hcl.doc(
+            "Existing v1 cgroups to join, by controller, instead of Nomad's: paths below the "
+            "controller's mount. Their limits hold, the job's are not written."
+        ),
+    ] = {}
 
 
 class TrioDriver(Driver[PluginConfig, TrioTaskConfig]):
@@ -33,7 +63,10 @@ class TrioDriver(Driver[PluginConfig, TrioTaskConfig]):
     async def run(self, task: Task[TrioTaskConfig]) -> TaskExit:
         config = task.config
         async with task.open_workload(
-            config.command, *config.args, work_dir=config.work_dir
+            config.command,
+            *config.args,
+            work_dir=config.work_dir,
+            oom_score_adj=config.oom_score_adj,
         ) as workload:
             return await workload.wait()
 
@@ -44,3 +77,20 @@ class TrioDriver(Driver[PluginConfig, TrioTaskConfig]):
             raise ConfigInvalidError(
                 f'work_dir must be an absolute path, "{config.work_dir}" is relative'
             )
+        if config.oom_score_adj < 0:
+            raise ConfigInvalidError(
+                f"oom_score_adj must not be negative: {config.oom_score_adj} is not accepted; "
+                f"expected 0 to {MAX_OOM_SCORE_ADJ}"
+            )
+        if config.oom_score_adj > MAX_OOM_SCORE_ADJ:
+            raise ConfigInvalidError(
+                f"oom_score_adj {config.oom_score_adj} is not accepted; "
+                f"expected 0 to {MAX_OOM_SCORE_ADJ}"
+            )
+
+    def options(self, config: TrioTaskConfig) -> TaskOptions:
+        return TaskOptions(
+            cgroup_v2_override=config.cgroup_v2_override,
+            cgroup_v1_override=config.cgroup_v1_override,
+            denied_envvars=tuple(config.denied_envvars),
+        )

@@ -7,6 +7,7 @@ from trio_driver.executor.client import (
     open_executor,
 )
 from trio_driver.executor.containment import host_tier
+from trio_driver.executor.credentials import credentials_of
 from trio_driver.executor.main import run_executor
 from trio_driver.executor.rehearsal import rehearse
 from trio_driver.executor.stats import ProcessSampler
@@ -20,6 +21,7 @@ __all__ = [
     "TaskRun",
     "Workload",
     "ask_executor",
+    "credentials_of",
     "follow_stats",
     "host_tier",
     "open_executor",

@@ -26,12 +26,12 @@ from trio_util import AsyncValue, wait_any
 
 from trio_driver._proto import executor_pb2
 from trio_driver.executor.children import Children
-from trio_driver.executor.containment import ContainmentPlan, host_plan
+from trio_driver.executor.containment import host_plan
 from trio_driver.executor.frames import receive_message, send_message
 from trio_driver.executor.service import ExecutorService
-from trio_driver.executor.task_run import TaskBody, TaskRun
+from trio_driver.executor.task_run import PlanContainment, TaskBody, TaskRun
 from trio_driver.linux import ProcessId, boot_id, identify, set_child_subreaper, set_name
-from trio_driver.model import Compute, TaskSpec, task_spec
+from trio_driver.model import Compute, task_spec
 from trio_driver.rpc import listen_unix
 from trio_driver.spawner import SpawnRequest
 from trio_driver.state import ExecutorRecord, ExitRecord, Fence, Run, StateDirectory, fence_owner
@@ -142,7 +142,7 @@ class Executor:
         plugin: ProcessId,
         body: TaskBody,
         *,
-        plan_containment: Callable[[str, TaskSpec], ContainmentPlan] = host_plan,
+        plan_containment: PlanContainment = host_plan,
     ) -> None:
         self._run = run
         self._record = _record_of_this_process(request, plugin)

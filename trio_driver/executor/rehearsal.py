@@ -22,12 +22,13 @@ from pathlib import Path
 import trio
 
 from trio_driver._proto import driver_pb2, executor_pb2
-from trio_driver.executor.containment import ContainmentPlan, host_plan
+from trio_driver.executor.containment import host_plan
 from trio_driver.executor.frames import receive_message, send_message
 from trio_driver.executor.main import Executor, WriteExit
+from trio_driver.executor.plan import ContainmentPlan
 from trio_driver.executor.task_run import TaskBody, TaskRun
 from trio_driver.linux import identify
-from trio_driver.model import TaskExit, TaskSpec
+from trio_driver.model import TaskExit, TaskOptions, TaskSpec
 from trio_driver.spawner import ProcessLimits, SpawnRequest
 from trio_driver.state import Tier, open_state_directory
 
@@ -49,6 +50,9 @@ class _EmptyBody:
 
     def warm_up(self) -> None:
         self._body.warm_up()
+
+    def prepare(self, task_run: TaskRun) -> TaskOptions:
+        return TaskOptions()
 
     async def run(self, task_run: TaskRun) -> TaskExit:
         async with task_run.open_workload("true", [], work_dir="/") as workload:
@@ -96,8 +100,8 @@ def _rehearse_in(directory: Path, body: TaskBody) -> None:
         trio.run(partial(_play, executor, ours, theirs, write_exit))
 
 
-def _plan_nothing(run_name: str, spec: TaskSpec) -> ContainmentPlan:
-    host_plan(run_name, spec)  # only looks
+def _plan_nothing(run_name: str, spec: TaskSpec, options: TaskOptions) -> ContainmentPlan:
+    host_plan(run_name, spec, options)  # only looks
     return ContainmentPlan(tier=Tier.NONE)
 
 

@@ -24,13 +24,23 @@ import trio
 
 from trio_driver.executor.children import Children
 from trio_driver.executor.command import find_command
-from trio_driver.executor.containment import Containment, ContainmentPlan, host_plan
+from trio_driver.executor.containment import Containment, host_plan
+from trio_driver.executor.credentials import credentials_of
 from trio_driver.executor.events import tell, watch_log_pipe
 from trio_driver.executor.launch import LaunchPlan
 from trio_driver.executor.output import Output, open_output
+from trio_driver.executor.plan import ContainmentPlan
 from trio_driver.executor.workload import Workload, open_workload
-from trio_driver.linux import Credentials, UserNotFoundError, boot_id, lookup
-from trio_driver.model import Compute, DriverError, LaunchError, Lost, TaskExit, TaskSpec
+from trio_driver.linux import Credentials, boot_id
+from trio_driver.model import (
+    Compute,
+    DriverError,
+    LaunchError,
+    Lost,
+    TaskExit,
+    TaskOptions,
+    TaskSpec,
+)
 from trio_driver.spawner import ProcessLimits
 from trio_driver.state import ExecutorRecord, ExitRecord, Run, Tier
 
@@ -43,11 +53,19 @@ EMPTY_LIMIT_S = 10.0
 """How long the containment may take to become empty before the rest is called stuck."""
 
 
+PlanContainment = Callable[[str, TaskSpec, TaskOptions], ContainmentPlan]
+"""Chooses the cgroups of a run by its name."""
+
+
 class TaskBody(Protocol):
     """The driver's part of a task. Injected, for drivers are above us."""
 
     def warm_up(self) -> None:
         """Do once, in the spawner, what each task would otherwise do first. Has no other effect."""
+        ...
+
+    def prepare(self, task_run: "TaskRun") -> TaskOptions:
+        """What the task asks of the framework. Called once, before anything is made for it."""
         ...
 
     async def run(self, task_run: "TaskRun") -> TaskExit:
@@ -66,6 +84,10 @@ class TaskBody(Protocol):
 class TaskRun:
     """One run; made when StartTask's request has arrived at the executor."""
 
+    options = TaskOptions()
+    """What the task asks of the framework; known before anything is made for it."""
+    _credentials: Credentials | None = None
+
     def __init__(
         self,
         run: Run,
@@ -78,7 +100,7 @@ class TaskRun:
         limits: ProcessLimits,
         children: Children,
         write_exit: Callable[[ExitRecord], bool],
-        plan_containment: Callable[[str, TaskSpec], ContainmentPlan] = host_plan,
+        plan_containment: PlanContainment = host_plan,
     ) -> None:
         self.run = run
         self.spec = spec
@@ -165,6 +187,8 @@ class TaskRun:
         task_exit: TaskExit | None = None
         with self._scope:
             try:
+                self.options = body.prepare(self)
+                self._credentials = credentials_of(self.spec.user, self.options.denied_ids)
                 self._open_containment()
                 self.output = await open_output(self.spec, stack)
                 for pipe in (self.output.stdout, self.output.stderr):
@@ -191,7 +215,7 @@ class TaskRun:
         return Lost(self._end_reason)
 
     def _open_containment(self) -> None:
-        plan = self._plan_containment(self.run.name, self.spec)
+        plan = self._plan_containment(self.run.name, self.spec, self.options)
         # The record first: whoever finds it must be able to remove what is made next.
         self.run.write_executor(msgspec.structs.replace(self._record, containment=plan.record()))
         self._containment = Containment(plan, self._children)
@@ -291,20 +315,8 @@ class TaskRun:
             stderr=self.output.stderr.writer,
             born_in=self._containment.plan.born_in,
             joined=self._containment.plan.joined_paths,
-            credentials=self._credentials(),
+            credentials=self._credentials,
             limits=self._limits,
             oom_score_adj=oom_score_adj,
             no_new_privs=self._containment.plan.tier is Tier.NONE,
         )
-
-    def _credentials(self) -> Credentials | None:
-        """Whom the workload runs as; None for the user that we are ourselves."""
-        if not self.spec.user:
-            return None
-        try:
-            credentials = lookup(self.spec.user)
-        except UserNotFoundError as error:
-            raise LaunchError("user", self.spec.user, str(error)) from error
-        if os.geteuid() != 0 and credentials.uid == os.geteuid():
-            return None  # an ordinary user cannot set even its own groups
-        return credentials

@@ -11,6 +11,7 @@ from trio_driver.model.convert import (
     timestamp_of,
     wait_task_response,
 )
+from trio_driver.model.denied import DeniedIds, allowed_env
 from trio_driver.model.driver import Capabilities, Fingerprint, Health
 from trio_driver.model.errors import (
     ConfigInvalidError,
@@ -21,12 +22,14 @@ from trio_driver.model.errors import (
     TaskNotFoundError,
 )
 from trio_driver.model.exit import Exited, Lost, Signaled, TaskExit, describe_exit, shell_status
+from trio_driver.model.options import TaskOptions
 from trio_driver.model.task import Compute, Resources, TaskEvent, TaskSpec
 
 __all__ = [
     "Capabilities",
     "Compute",
     "ConfigInvalidError",
+    "DeniedIds",
     "DriverError",
     "ExecutorLostError",
     "Exited",
@@ -40,7 +43,9 @@ __all__ = [
     "TaskEvent",
     "TaskExit",
     "TaskNotFoundError",
+    "TaskOptions",
     "TaskSpec",
+    "allowed_env",
     "describe_exit",
     "exit_result",
     "resources_of",

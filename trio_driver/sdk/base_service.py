@@ -11,7 +11,7 @@ from trio_driver import hcl
 from trio_driver._proto import base_pb2
 from trio_driver._proto.base_grpc import BasePluginServicer
 from trio_driver._proto.interfaces import Call
-from trio_driver.model import Compute, ConfigInvalidError
+from trio_driver.model import Compute, ConfigInvalidError, DeniedIds
 from trio_driver.sdk.driver import AnyDriver, config_types
 from trio_driver.sdk.edge import driver_errors_as_status
 
@@ -20,7 +20,11 @@ API_VERSION = "v0.1.0"
 
 
 class Configured:
-    """What SetConfig brought."""
+    """What SetConfig brought.
+
+    Raises:
+        ConfigInvalidError: an option that the schema cannot check is not accepted.
+    """
 
     def __init__(
         self,
@@ -29,6 +33,8 @@ class Configured:
     ) -> None:
         self.driver = driver
         self.compute = compute
+        config = driver.config
+        self.denied_ids = DeniedIds.parse(config.denied_host_uids, config.denied_host_gids)
 
 
 class BaseService(BasePluginServicer):
@@ -71,8 +77,8 @@ class BaseService(BasePluginServicer):
             except hcl.ConfigError as error:
                 raise ConfigInvalidError(str(error)) from error
             driver = self._driver_class(config)
-        topology = input_message.nomad_config.driver.Topology
-        self._configured = Configured(driver, compute_of(topology))
+            topology = input_message.nomad_config.driver.Topology
+            self._configured = Configured(driver, compute_of(topology))
         return base_pb2.SetConfigResponse()
 
 

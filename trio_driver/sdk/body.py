@@ -6,13 +6,15 @@ Rules:
 """
 
 import contextlib
+import dataclasses
 import logging
 
 import msgspec
 
 from trio_driver.executor import TaskRun
-from trio_driver.model import TaskExit
-from trio_driver.sdk.driver import AnyDriver, config_types
+from trio_driver.model import DeniedIds, TaskExit, TaskOptions
+from trio_driver.sdk.driver import AnyDriver, PluginConfig, config_types
+from trio_driver.sdk.levels import set_log_level
 from trio_driver.sdk.task import Task
 
 LOGGER = logging.getLogger("trio_driver.sdk")
@@ -33,15 +35,23 @@ class DriverBody:
             with contextlib.suppress(msgspec.ValidationError):
                 msgspec.msgpack.decode(b"\x80", type=config_type)  # an empty map
 
-    async def run(self, task_run: TaskRun) -> TaskExit:
-        """Be the task; see `Driver.run`."""
+    def prepare(self, task_run: TaskRun) -> TaskOptions:
+        """What the task asks of the framework; see `Driver.options`."""
         # Both were checked by the plugin, which is of this build, and encoded again.
-        plugin_config = msgspec.msgpack.decode(
+        plugin_config: PluginConfig = msgspec.msgpack.decode(
             task_run.plugin_config, type=self._plugin_config_type
         )
         task_config = msgspec.msgpack.decode(task_run.task_config, type=self._task_config_type)
+        set_log_level(plugin_config.log_level)
         self._driver = self._driver_class(plugin_config)
         self._task = Task(task_config, task_run)
+        denied = DeniedIds.parse(plugin_config.denied_host_uids, plugin_config.denied_host_gids)
+        return dataclasses.replace(self._driver.options(task_config), denied_ids=denied)
+
+    async def run(self, task_run: TaskRun) -> TaskExit:
+        """Be the task; see `Driver.run`."""
+        assert self._driver is not None, "it was prepared"
+        assert self._task is not None, "it was prepared"
         return await self._driver.run(self._task)
 
     async def stop(self, task_run: TaskRun, signum: int) -> None:

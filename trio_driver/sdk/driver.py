@@ -11,8 +11,8 @@
         trio_driver.main(Shell)
 
 Rules:
-- `run`, `stop` and `signal` run in the task's own executor process; everything else runs in the
-  plugin. The two share no memory: what `run` must know comes with the task and the configuration.
+- `run`, `stop` and `signal` run in the task's own executor process, `options` in both, everything
+  else in the plugin. The two share no memory: what `run` must know comes with the task and the configuration.
 - There is nothing to kill and nothing to recover: a lifetime is a block, and the framework owns the
   process.
 """
@@ -23,7 +23,8 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args, get_ori
 import msgspec
 
 from trio_driver import hcl
-from trio_driver.model import Capabilities, Fingerprint, Health, TaskExit
+from trio_driver.model import Capabilities, Fingerprint, Health, TaskExit, TaskOptions
+from trio_driver.sdk.levels import LogLevel
 from trio_driver.sdk.task import Task, TaskConfigT
 
 
@@ -42,6 +43,24 @@ class PluginConfig(msgspec.Struct, frozen=True, kw_only=True):
         hcl.Duration,
         hcl.doc("How long a running task that no agent asks for is kept before it is destroyed."),
     ] = 600.0
+    denied_host_uids: Annotated[
+        str,
+        hcl.doc(
+            "Users that no task may run as, whatever their names: numbers and ranges, such as 0-99,65534."
+        ),
+    ] = ""
+    denied_host_gids: Annotated[
+        str, hcl.doc("The same for groups, a task's supplementary ones included.")
+    ] = ""
+    denied_envvars: Annotated[
+        list[str],
+        hcl.doc(
+            "Environment variables that no task gets: patterns in which * stands for any text."
+        ),
+    ] = []
+    log_level: Annotated[LogLevel, hcl.doc("The least that plugin, spawner and executors log.")] = (
+        "info"
+    )
 
 
 PluginConfigT = TypeVar("PluginConfigT", bound=PluginConfig)
@@ -77,6 +96,16 @@ class Driver(Generic[PluginConfigT, TaskConfigT]):
             ConfigInvalidError: the text goes to the user; it should name the option and what is
                 accepted.
         """
+
+    def options(self, config: TaskConfigT) -> TaskOptions:
+        """What the framework shall do for a task beside running its commands. By default nothing.
+
+        Called in the plugin, after `validate`, and again in the task's process.
+
+        Raises:
+            ConfigInvalidError: as `validate`.
+        """
+        return TaskOptions()
 
     async def fingerprint(self) -> AsyncGenerator[Fingerprint]:
         """What the node shows of the driver: yield at once, then on each change. The end means "no

@@ -22,6 +22,7 @@ from trio_driver.linux import ProcessId, set_name
 from trio_driver.sdk.base_service import BaseService
 from trio_driver.sdk.body import DriverBody
 from trio_driver.sdk.driver import AnyDriver
+from trio_driver.sdk.levels import set_log_level
 from trio_driver.sdk.plugin import Plugin
 from trio_driver.sdk.service import DriverService
 from trio_driver.spawner import SpawnRequest, build_id, run_spawner
@@ -44,7 +45,9 @@ def main(driver_class: type[AnyDriver]) -> None:
             started this process.
     """
     match sys.argv[1:]:
-        case [role, state_dir, build, ready_fd] if role == SPAWNER_ROLE:
+        case [role, level, state_dir, build, ready_fd] if role == SPAWNER_ROLE:
+            logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+            set_log_level(level)
             _be_spawner(driver_class, Path(state_dir), build, int(ready_fd))
         case _:
             process = prepare_process_once()
@@ -54,8 +57,6 @@ def main(driver_class: type[AnyDriver]) -> None:
 
 
 def _be_spawner(driver_class: type[AnyDriver], path: Path, build: str, ready_fd: int) -> None:
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
-
     def run(
         state: StateDirectory, request: SpawnRequest, plugin: ProcessId, control_fd: int
     ) -> None:

@@ -15,6 +15,7 @@ import trio
 from trio_driver.model import ConfigInvalidError
 from trio_driver.sdk.base_service import BaseService, Configured
 from trio_driver.sdk.events import TaskEvents
+from trio_driver.sdk.levels import set_log_level
 from trio_driver.sdk.orphans import OrphanWatch
 from trio_driver.sdk.start import TaskStarter
 from trio_driver.sdk.tasks import Tasks
@@ -46,8 +47,7 @@ class OpenedPlugin:
         nursery.start_soon(spawner.keep, self.tasks.live)
         nursery.start_soon(self.tasks.follow_events)
         self.starter = TaskStarter(
-            configured.driver,
-            configured.compute,
+            configured,
             state=state,
             spawner=spawner,
             tasks=self.tasks,
@@ -87,7 +87,9 @@ class Plugin:
             ConfigInvalidError: the state directory cannot be used; the text says what to change.
         """
         if self._opened is None:
-            path = self.configured.driver.config.state_dir
+            config = self.configured.driver.config
+            set_log_level(config.log_level)
+            path = config.state_dir
             try:
                 state = open_state_directory(Path(path) if path else default_path())
             except StateDirectoryError as error:
@@ -97,7 +99,7 @@ class Plugin:
                 state,
                 self._nursery,
                 self.events,
-                spawner_command=self._spawner_command,
+                spawner_command=[*self._spawner_command, config.log_level],
                 build=self._build,
             )
         return self._opened

@@ -18,9 +18,17 @@ import trio
 from trio_driver import hcl
 from trio_driver._proto import driver_pb2, executor_pb2
 from trio_driver._proto.interfaces import Call
-from trio_driver.executor import open_executor
-from trio_driver.model import Compute, ConfigInvalidError, FenceHeldError, TaskSpec, task_spec
-from trio_driver.sdk.driver import AnyDriver, config_types
+from trio_driver.executor import credentials_of, open_executor
+from trio_driver.model import (
+    ConfigInvalidError,
+    FenceHeldError,
+    TaskOptions,
+    TaskSpec,
+    allowed_env,
+    task_spec,
+)
+from trio_driver.sdk.base_service import Configured
+from trio_driver.sdk.driver import config_types
 from trio_driver.sdk.tasks import KnownTask, Tasks
 from trio_driver.spawner import ProcessLimits, Spawner, SpawnRequest
 from trio_driver.state import (
@@ -57,16 +65,16 @@ class TaskStarter:
 
     def __init__(
         self,
-        driver: AnyDriver,
-        compute: Compute,
+        configured: Configured,
         *,
         state: StateDirectory,
         spawner: Spawner,
         tasks: Tasks,
     ) -> None:
-        self._driver = driver
-        self._task_config_type = config_types(type(driver))[1]
-        self._compute = compute
+        self._driver = configured.driver
+        self._task_config_type = config_types(type(configured.driver))[1]
+        self._compute = configured.compute
+        self._denied_ids = configured.denied_ids
         self._state = state
         self._spawner = spawner
         self._tasks = tasks
@@ -83,6 +91,8 @@ class TaskStarter:
         """
         spec = task_spec(config)
         task_config = self._decode(spec)
+        options = self._driver.options(task_config)
+        await self._check_user(spec)
         async with self._tasks.turn(fence_name(spec.alloc_id, spec.name)):
             if (task := self._running(spec)) is not None:
                 await call.reply(start_task_response(config, task.run, task.record.pid))
@@ -91,7 +101,7 @@ class TaskStarter:
             async with open_executor(
                 self._spawner, self._state, self._spawn_request(spec)
             ) as executor:
-                await executor.start(self._start_request(config, task_config))
+                await executor.start(self._start_request(config, task_config, options))
                 with self._tasks.handing_over(spec.id):
                     await call.reply(
                         start_task_response(config, executor.run, executor.process.pid)
@@ -115,6 +125,19 @@ class TaskStarter:
             raise ConfigInvalidError(str(error)) from error
         self._driver.validate(config)
         return config
+
+    async def _check_user(self, spec: TaskSpec) -> None:
+        """Refuse a user that the plugin's configuration denies before anything is made for it. The
+        executor, which resolves the name for itself, checks again.
+
+        Raises:
+            ConfigInvalidError: its uid or one of its groups is denied.
+            LaunchError: there is no such user.
+        """
+        if self._denied_ids:  # in a thread: the user database may be a network service
+            await trio.to_thread.run_sync(
+                credentials_of, spec.user, self._denied_ids, abandon_on_cancel=True
+            )
 
     def _running(self, spec: TaskSpec) -> KnownTask | None:
         """The very task that is asked for, when it runs: the answer to an earlier request was lost,
@@ -164,9 +187,10 @@ class TaskStarter:
         )
 
     def _start_request(
-        self, config: driver_pb2.TaskConfig, task_config: msgspec.Struct
+        self, config: driver_pb2.TaskConfig, task_config: msgspec.Struct, options: TaskOptions
     ) -> executor_pb2.StartRequest:
-        return executor_pb2.StartRequest(
+        denied = (*self._driver.config.denied_envvars, *options.denied_envvars)
+        request = executor_pb2.StartRequest(
             task=config,
             plugin_config=msgspec.msgpack.encode(self._driver.config),
             task_config=msgspec.msgpack.encode(task_config),
@@ -174,6 +198,9 @@ class TaskStarter:
                 total_mhz=self._compute.total_mhz, cores=self._compute.cores
             ),
         )
+        for name in request.task.env.keys() - allowed_env(config.env, denied).keys():
+            del request.task.env[name]
+        return request
 
     def _tell_started(self, run: Run) -> None:
         if (task := self._tasks.adopt(run)) is not None and task.commit is not None:

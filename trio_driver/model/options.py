@@ -1,0 +1,62 @@
+"""What a driver may ask of the framework for one task, beside running its commands.
+
+Rules:
+- A combination that cannot be is refused where it is made, with a text that names option and value.
+- Whether the *host* can do what is asked is found out by whoever does it: it is an error there, and
+  never ignored.
+"""
+
+import posixpath
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from trio_driver.model.denied import DeniedIds
+from trio_driver.model.errors import ConfigInvalidError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskOptions:
+    """One task's; each field is also an option of the driver `trio`, under the same name.
+
+    Raises:
+        ConfigInvalidError: a value, or a combination of them, is not accepted.
+    """
+
+    cgroup_v2_override: str = ""
+    """An existing v2 cgroup, absolute or below the mount: the run's own is made in it, and no limit
+    is written."""
+    cgroup_v1_override: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Existing v1 cgroups by controller, each below the controller's mount: joined instead of
+    Nomad's, and no limit is written."""
+    denied_envvars: tuple[str, ...] = ()
+    """Patterns of variables that the task does not get; `*` stands for any text."""
+    denied_ids: DeniedIds = field(default_factory=DeniedIds)
+    """Filled in by the framework from the plugin's configuration."""
+
+    def __post_init__(self) -> None:
+        if self.cgroup_v2_override and self.cgroup_v1_override:
+            raise ConfigInvalidError(
+                "only one of cgroups_v1_override and cgroups_v2_override may be set: "
+                f"cgroup_v1_override names {', '.join(self.cgroup_v1_override)}, "
+                f'cgroup_v2_override is "{self.cgroup_v2_override}"'
+            )
+        _refuse_ways_up("cgroup_v2_override", [self.cgroup_v2_override])
+        for controller, path in self.cgroup_v1_override.items():
+            if not path:
+                raise ConfigInvalidError(
+                    f'cgroup_v1_override.{controller} "" is not accepted: name an existing cgroup'
+                )
+        _refuse_ways_up("cgroup_v1_override", self.cgroup_v1_override.values())
+
+    @property
+    def has_override(self) -> bool:
+        """Whether the limits are those of somebody else's cgroup."""
+        return bool(self.cgroup_v2_override or self.cgroup_v1_override)
+
+
+def _refuse_ways_up(option: str, paths: Iterable[str]) -> None:
+    for path in paths:
+        if ".." in path.split(posixpath.sep):
+            raise ConfigInvalidError(
+                f'{option} "{path}" is not accepted: expected the path of a cgroup without ".."'
+            )
