@@ -39,6 +39,11 @@ def plugins(sandbox: Sandbox) -> Path:
     return path
 
 
+def identity(path: Path) -> tuple[int, int, int]:
+    status = path.lstat()
+    return status.st_ino, status.st_mode, status.st_ctime_ns
+
+
 def test_an_agent_can_use_what_was_installed(
     sandbox: Sandbox, program: Path, plugins: Path
 ) -> None:
@@ -68,11 +73,11 @@ def test_the_block_can_be_pasted(sandbox: Sandbox, program: Path, plugins: Path)
 def test_a_second_time_changes_nothing(sandbox: Sandbox, program: Path, plugins: Path) -> None:
     command = [str(program), "install", "--plugin-dir", str(plugins)]
     sandbox.run_command(command)
-    before = (plugins / "trio-driver").lstat()
+    before = identity(plugins / "trio-driver")
     result = sandbox.run_command(command)
     assert result.returncode == 0
     assert "unchanged: " in result.stderr
-    assert (plugins / "trio-driver").lstat() == before
+    assert identity(plugins / "trio-driver") == before
 
 
 def test_a_dry_run_changes_nothing(sandbox: Sandbox, program: Path, plugins: Path) -> None:
@@ -113,12 +118,12 @@ def test_what_is_in_the_way_stays(
     sandbox: Sandbox, program: Path, plugins: Path, make: Callable[[Path], None], text: str
 ) -> None:
     make(plugins / "trio-driver")
-    before = (plugins / "trio-driver").lstat()
+    before = identity(plugins / "trio-driver")
     result = sandbox.run_command([str(program), "install", "--plugin-dir", str(plugins)])
     assert result.returncode == 1
     assert text in result.stderr
     assert "rm " in result.stderr
-    assert (plugins / "trio-driver").lstat() == before
+    assert identity(plugins / "trio-driver") == before
 
 
 def test_a_missing_directory_is_not_made(sandbox: Sandbox, program: Path) -> None:
