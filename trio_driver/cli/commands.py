@@ -129,6 +129,30 @@ def destroy(
     ctx.exit(destroy_tasks(tasks, state_dir, **flags))
 
 
+@cli.command()
+@click.argument("task")
+@click.option("--stdout", "streams", flag_value="stdout", help="Only what it wrote to stdout.")
+@click.option("--stderr", "streams", flag_value="stderr", help="Only what it wrote to stderr.")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the task has ended.")
+@click.option(
+    "-n", "--lines", metavar="N", type=click.IntRange(min=0), help="Only the last N lines."
+)
+@STATE_DIR
+@click.pass_context
+def logs(
+    ctx: click.Context, task: str, streams: str | None, state_dir: str | None, **options: Any
+) -> None:
+    """Show what a task wrote, from its log files, without an agent.
+
+    TASK is named as for destroy. Both streams are shown, each on our own one of the same name. The
+    files are there until the agent removes the allocation.
+    """
+    from trio_driver.cli.task_logs import STREAMS, show_logs
+
+    wanted = STREAMS if streams is None else (streams,)
+    ctx.exit(show_logs(task, state_dir, streams=wanted, **options))
+
+
 def run_command_line(arguments: Sequence[str]) -> int:
     """Run the command that `arguments` name; returns the exit code."""
     try:
@@ -142,6 +166,8 @@ def run_command_line(arguments: Sequence[str]) -> int:
         return _fail([error])
     except BaseExceptionGroup as group:
         failures = [*_leaves(group)]
+        if any(isinstance(failure, KeyboardInterrupt) for failure in failures):
+            return 130
         if all(isinstance(failure, CommandError | PipeHeldError) for failure in failures):
             return _fail(failures)
         raise

@@ -14,6 +14,7 @@ from pathlib import Path
 from trio_driver.cli.errors import CommandError, RunError
 from trio_driver.state import (
     ExecutorRecord,
+    RecordError,
     Run,
     RunState,
     StateDirectory,
@@ -53,9 +54,10 @@ class NamedRun:
     @property
     def is_live(self) -> bool:
         """Whether its executor lives."""
-        if self.record is None:
+        try:
+            return self.run.state() in (RunState.PROVISIONAL, RunState.COMMITTED)
+        except RecordError:
             return False
-        return self.run.state() in (RunState.PROVISIONAL, RunState.COMMITTED)
 
     def is_named(self, word: str) -> bool:
         """Whether `word` means this run, perhaps among others."""
