@@ -15,8 +15,8 @@ import trio
 from trio_driver.goplugin import Handshake, HandshakeError, Level, LogRecord, open_plugin
 from trio_driver.goplugin.child import EXIT_LIMIT_S
 from trio_driver.goplugin.services import Controller, plugin_services
-from trio_driver.linux import children_of, fd_count, is_alive
-from trio_driver.rpc import RpcError, Server, StatusCode, listen_unix
+from trio_driver.linux import children_of, fd_count, is_alive, listen_unix
+from trio_driver.rpc import RpcError, Server, StatusCode
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

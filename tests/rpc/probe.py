@@ -12,7 +12,8 @@ import purerpc
 import trio
 from trio_util import AsyncValue
 
-from trio_driver.rpc import Channel, Server, ServerCall, listen_unix, open_unix_channel
+from trio_driver.linux import listen_unix
+from trio_driver.rpc import Channel, Server, ServerCall, open_unix_channel
 
 from .probe_pb2 import Note
 

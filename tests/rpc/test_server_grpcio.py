@@ -11,7 +11,8 @@ import trio
 from trio_util import AsyncValue
 
 from trio_driver._proto import status_pb2
-from trio_driver.rpc import RpcError, Server, ServerCall, StatusCode, listen_unix
+from trio_driver.linux import listen_unix
+from trio_driver.rpc import RpcError, Server, ServerCall, StatusCode
 
 from .conftest import Peer
 from .probe import Probe, serving

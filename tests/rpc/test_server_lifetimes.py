@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import trio
 
+from trio_driver.linux import listen_unix
 from trio_driver.rpc import (
     RpcError,
     Server,
     ServerCall,
     StatusCode,
-    listen_unix,
     open_channel,
     open_unix_channel,
 )

@@ -30,9 +30,15 @@ from trio_driver.executor.containment import host_plan
 from trio_driver.executor.frames import receive_message, send_message
 from trio_driver.executor.service import ExecutorService
 from trio_driver.executor.task_run import PlanContainment, TaskBody, TaskRun
-from trio_driver.linux import ProcessId, boot_id, identify, set_child_subreaper, set_name
+from trio_driver.linux import (
+    ProcessId,
+    boot_id,
+    identify,
+    listen_unix,
+    set_child_subreaper,
+    set_name,
+)
 from trio_driver.model import Compute, task_spec
-from trio_driver.rpc import listen_unix
 from trio_driver.spawner import SpawnRequest
 from trio_driver.state import ExecutorRecord, ExitRecord, Fence, Run, StateDirectory, fence_owner
 

@@ -26,7 +26,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
-from trio_driver.rpc import listen_unix
+from trio_driver.linux import listen_unix
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

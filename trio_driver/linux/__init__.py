@@ -51,6 +51,7 @@ from trio_driver.linux.process import (
     wait_pidfd,
 )
 from trio_driver.linux.signals import UnknownSignalError, signum_of
+from trio_driver.linux.unix_socket import listen_unix
 from trio_driver.linux.user import Credentials, UserNotFoundError, lookup
 
 __all__ = [
@@ -75,6 +76,7 @@ __all__ = [
     "identify",
     "is_alive",
     "is_pipe_full",
+    "listen_unix",
     "lock_owner",
     "locks",
     "lookup",

@@ -17,7 +17,7 @@ from trio_driver.rpc.call import ServerCall
 from trio_driver.rpc.client import Channel, open_channel, open_unix_channel
 from trio_driver.rpc.client_call import ClientCall
 from trio_driver.rpc.messages import MAX_MESSAGE_BYTES
-from trio_driver.rpc.server import Server, listen_unix
+from trio_driver.rpc.server import Server
 from trio_driver.rpc.service import Servicer, StatusCode
 from trio_driver.rpc.status import RpcError, Status
 
@@ -31,7 +31,6 @@ __all__ = [
     "Servicer",
     "Status",
     "StatusCode",
-    "listen_unix",
     "open_channel",
     "open_unix_channel",
 ]

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-import socket
 from collections.abc import Iterable, Mapping
 
 import trio
@@ -28,12 +26,6 @@ from trio_driver.rpc.service import Method, Servicer, StatusCode, methods_of
 from trio_driver.rpc.status import Status
 
 LOGGER = logging.getLogger("trio_driver.rpc")
-
-UNIX_PATH_MAX_BYTES = 107
-"""Longest path of a unix socket (unix(7): `sun_path` has 108 bytes, one ends it)."""
-
-BACKLOG = 1_024
-"""Connections waiting to be accepted; at a full backlog a non-blocking connect fails at once."""
 
 
 class ServerConnection(Connection[ServerWire]):
@@ -206,36 +198,3 @@ class Server:
             await self.serve_stream(stream)
         except Exception:
             LOGGER.exception("a connection failed")
-
-
-async def listen_unix(
-    path: str | os.PathLike[str], *, mode: int = 0o600, backlog: int = BACKLOG
-) -> trio.SocketListener:
-    """Listen on a new unix socket at `path`.
-
-    Args:
-        path: must not exist.
-        mode: permissions of the socket; less the umask; it never has more, not even for a moment.
-        backlog: connections that may wait to be accepted.
-
-    Raises:
-        ValueError: the path is too long for a unix socket.
-        OSError: from socket, bind or listen.
-    """
-    name = os.fsencode(path)
-    if len(name) > UNIX_PATH_MAX_BYTES:
-        raise ValueError(
-            f"{os.fsdecode(name)!r} has {len(name)} bytes; a unix socket's path has at most "
-            f"{UNIX_PATH_MAX_BYTES}"
-        )
-    # Not Trio's bind: for a unix socket that is a thread, and executors fork.
-    listener = socket.socket(socket.AF_UNIX)
-    try:
-        os.fchmod(listener.fileno(), mode)  # what bind creates takes it from here, less the umask
-        listener.bind(name)
-        listener.listen(backlog)
-    except BaseException:
-        listener.close()
-        raise
-    await trio.lowlevel.checkpoint()
-    return trio.SocketListener(trio.socket.from_stdlib_socket(listener))

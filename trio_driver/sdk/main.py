@@ -5,27 +5,20 @@
 Rules:
 - One file, two roles, told by the arguments: none is the plugin, `spawner …` the fork server.
 - Everything that an executor needs is imported before the role is looked at, so that both roles are
-  one build.
+  one build; what only the plugin needs is not, for each fork would copy it.
 """
 
 import logging
-import os
 import sys
 from functools import partial
 from pathlib import Path
 
-import trio
-
 from trio_driver.executor import rehearse, run_executor
-from trio_driver.goplugin import PluginProcess, prepare_process_once, serve_plugin
-from trio_driver.linux import ProcessId, set_name
-from trio_driver.sdk.base_service import BaseService
+from trio_driver.linux import ProcessId
 from trio_driver.sdk.body import DriverBody
 from trio_driver.sdk.driver import AnyDriver
 from trio_driver.sdk.levels import set_log_level
-from trio_driver.sdk.plugin import Plugin
-from trio_driver.sdk.service import DriverService
-from trio_driver.spawner import SpawnRequest, build_id, run_spawner
+from trio_driver.spawner import SpawnRequest, run_spawner
 from trio_driver.state import StateDirectory, open_state_directory
 
 SPAWNER_ROLE = "spawner"
@@ -50,9 +43,9 @@ def main(driver_class: type[AnyDriver]) -> None:
             set_log_level(level)
             _be_spawner(driver_class, Path(state_dir), build, int(ready_fd))
         case _:
-            process = prepare_process_once()
-            set_name(PLUGIN_NAME)
-            trio.run(partial(_be_plugin, driver_class, process))
+            from trio_driver.sdk.plugin_process import be_plugin
+
+            be_plugin(driver_class)
     raise SystemExit(0)
 
 
@@ -64,18 +57,3 @@ def _be_spawner(driver_class: type[AnyDriver], path: Path, build: str, ready_fd:
 
     rehearsal = partial(rehearse, DriverBody(driver_class))
     run_spawner(open_state_directory(path), build, run, rehearsal, ready_fd=ready_fd)
-
-
-async def _be_plugin(driver_class: type[AnyDriver], process: PluginProcess) -> None:
-    build = build_id()
-    async with trio.open_nursery() as nursery:
-        base = BaseService(driver_class)
-        plugin = Plugin(
-            base,
-            nursery,
-            spawner_command=[sys.executable, os.path.abspath(sys.argv[0]), SPAWNER_ROLE],
-            build=build,
-        )
-        await serve_plugin([base, DriverService(driver_class, plugin)], process=process)
-        await plugin.close()
-        nursery.cancel_scope.cancel()
