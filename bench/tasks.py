@@ -69,7 +69,7 @@ async def executor_starts(bench: Workbench, runs: int) -> list[float]:
     times_ms: list[float] = []
     async with trio.open_nursery() as nursery:
         # The file runs as one of our console scripts, whose interpreter need not be ours.
-        command = [sys.executable, *bench.ours.command, "spawner"]
+        command = [sys.executable, *bench.ours.command, "spawner", "info"]
         spawner = Spawner(state, command, "bench", nursery)
         for number in range(-10, runs):
             request = SpawnRequest(
