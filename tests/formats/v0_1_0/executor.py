@@ -59,28 +59,22 @@ def answer(connection: socket.socket, workload: subprocess.Popen[bytes]) -> None
     connection.sendall(DONE)
 
 
-def main() -> None:
-    state, fence_name, run_name, task_id, alloc_id, task_name, *command = sys.argv[1:]
+def take_fence(state: str, fence_name: str) -> None:
     for name in ("locks", "runs"):
         os.makedirs(f"{state}/{name}", 0o700, exist_ok=True)
     fence = os.open(f"{state}/locks/{fence_name}", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.lockf(fence, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    run = f"{state}/runs/{run_name}"
-    os.mkdir(run, 0o700)
+
+
+def boot_id() -> str:
     with open("/proc/sys/kernel/random/boot_id") as file:
-        boot_id = file.read().strip()
-    record: dict[str, object] = {
-        "schema": 1, "task_id": task_id, "alloc_id": alloc_id, "task_name": task_name,
-        "alloc_root": "/data/alloc", "driver": "trio", "pid": os.getpid(),
-        "start_ticks": start_ticks(), "boot_id": boot_id, "plugin_pid": 1, "plugin_start_ticks": 0,
-        "created_at_s": time.time(),
-        "containment": {"tier": "none", "kill_path": "", "own_paths": [], "memory_path": ""},
-    }  # fmt: skip
-    write(run, "executor.json", record)
-    workload = subprocess.Popen(command, start_new_session=True)
-    started_at_s = time.time()
+        return file.read().strip()
+
+
+def serve_until_ended(
+    run: str, workload: subprocess.Popen[bytes], committed: Mapping[str, object]
+) -> None:
     pidfd = os.pidfd_open(workload.pid)
-    committed = {"workload_pid": workload.pid, "started_at_s": started_at_s, "schema": 1}
     with socket.socket(socket.AF_UNIX) as listener, selectors.DefaultSelector() as selector:
         listener.bind(f"{run}/socket")
         listener.listen()
@@ -94,11 +88,30 @@ def main() -> None:
                     connection, _ = listener.accept()
                     with connection:
                         answer(connection, workload)
+
+
+def main() -> None:
+    state, fence_name, run_name, task_id, alloc_id, task_name, *command = sys.argv[1:]
+    take_fence(state, fence_name)
+    run = f"{state}/runs/{run_name}"
+    os.mkdir(run, 0o700)
+    record = {
+        "schema": 1, "task_id": task_id, "alloc_id": alloc_id, "task_name": task_name,
+        "alloc_root": "/data/alloc", "driver": "trio", "pid": os.getpid(),
+        "start_ticks": start_ticks(), "boot_id": boot_id(), "plugin_pid": 1,
+        "plugin_start_ticks": 0, "created_at_s": time.time(),
+        "containment": {"tier": "none", "kill_path": "", "own_paths": [], "memory_path": ""},
+    }  # fmt: skip
+    write(run, "executor.json", record)
+    workload = subprocess.Popen(command, start_new_session=True)
+    started_at_s = time.time()
+    committed = {"workload_pid": workload.pid, "started_at_s": started_at_s, "schema": 1}
+    serve_until_ended(run, workload, committed)
     code = workload.returncode
     how = {"type": "exited", "code": code} if code >= 0 else {"type": "signaled", "signum": -code}
-    ended: dict[str, object] = {
+    ended = {
         "schema": 1, "exit": how, "oom_killed": False, "started_at_s": started_at_s,
-        "ended_at_s": time.time(), "boot_id": boot_id,
+        "ended_at_s": time.time(), "boot_id": boot_id(),
     }  # fmt: skip
     write(run, "exit.json", ended)
 
