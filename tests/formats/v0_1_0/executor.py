@@ -95,7 +95,7 @@ def main() -> None:
     take_fence(state, fence_name)
     run = f"{state}/runs/{run_name}"
     os.mkdir(run, 0o700)
-    record = {
+    record: dict[str, object] = {
         "schema": 1, "task_id": task_id, "alloc_id": alloc_id, "task_name": task_name,
         "alloc_root": "/data/alloc", "driver": "trio", "pid": os.getpid(),
         "start_ticks": start_ticks(), "boot_id": boot_id(), "plugin_pid": 1,
