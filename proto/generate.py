@@ -246,6 +246,9 @@ def servicer_signature(method: Method) -> list[str]:
     keyword, result = "async def", f"{method.response} | None"
     if streams_out:
         keyword, result = "def", f"AsyncIterator[{method.response}]"
+    if streams_in and streams_out:
+        # Who reads while it answers needs a nursery, which may be in a context manager and not in a generator.
+        result += f" | AbstractAsyncContextManager[{result}]"
     lines = [f"    {keyword} {method.name}("]
     return [*lines, f"        self, {argument}, request: Call", f"    ) -> {result}:"]
 

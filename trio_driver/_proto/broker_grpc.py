@@ -20,7 +20,7 @@ class GRPCBrokerServicer(purerpc.Servicer):
 
     def StartStream(
         self, input_messages: AsyncIterator[broker_pb2.ConnInfo], request: Call
-    ) -> AsyncIterator[broker_pb2.ConnInfo]:
+    ) -> AsyncIterator[broker_pb2.ConnInfo] | AbstractAsyncContextManager[AsyncIterator[broker_pb2.ConnInfo]]:
         raise NotImplementedError
 
     @property

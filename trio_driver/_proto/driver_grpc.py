@@ -110,7 +110,7 @@ class DriverServicer(purerpc.Servicer):
 
     def ExecTaskStreaming(
         self, input_messages: AsyncIterator[driver_pb2.ExecTaskStreamingRequest], request: Call
-    ) -> AsyncIterator[driver_pb2.ExecTaskStreamingResponse]:
+    ) -> AsyncIterator[driver_pb2.ExecTaskStreamingResponse] | AbstractAsyncContextManager[AsyncIterator[driver_pb2.ExecTaskStreamingResponse]]:
         """Run a command inside the task, interactively."""
         raise NotImplementedError
 

@@ -1,23 +1,26 @@
 # pyright: reportUnusedImport=false
 from trio_driver._proto import driver_pb2 as _driver_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import Any as _Any, ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Request(_message.Message):
-    __slots__ = ("start", "stop", "signal", "stats")
+    __slots__ = ("start", "stop", "signal", "stats", "exec")
     START_FIELD_NUMBER: _ClassVar[int]
     STOP_FIELD_NUMBER: _ClassVar[int]
     SIGNAL_FIELD_NUMBER: _ClassVar[int]
     STATS_FIELD_NUMBER: _ClassVar[int]
+    EXEC_FIELD_NUMBER: _ClassVar[int]
     start: StartRequest
     stop: StopRequest
     signal: SignalRequest
     stats: StatsRequest
-    def __init__(self, start: _Optional[_Union[StartRequest, _Mapping[str, _Any]]] = ..., stop: _Optional[_Union[StopRequest, _Mapping[str, _Any]]] = ..., signal: _Optional[_Union[SignalRequest, _Mapping[str, _Any]]] = ..., stats: _Optional[_Union[StatsRequest, _Mapping[str, _Any]]] = ...) -> None: ...
+    exec: ExecRequest
+    def __init__(self, start: _Optional[_Union[StartRequest, _Mapping[str, _Any]]] = ..., stop: _Optional[_Union[StopRequest, _Mapping[str, _Any]]] = ..., signal: _Optional[_Union[SignalRequest, _Mapping[str, _Any]]] = ..., stats: _Optional[_Union[StatsRequest, _Mapping[str, _Any]]] = ..., exec: _Optional[_Union[ExecRequest, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class Answer(_message.Message):
     __slots__ = ("started", "done", "stats", "refused")
@@ -70,6 +73,22 @@ class StatsRequest(_message.Message):
     INTERVAL_S_FIELD_NUMBER: _ClassVar[int]
     interval_s: float
     def __init__(self, interval_s: _Optional[float] = ...) -> None: ...
+
+class ExecRequest(_message.Message):
+    __slots__ = ("command", "tty", "merge_stderr", "no_stdin", "user_env", "limit_s")
+    COMMAND_FIELD_NUMBER: _ClassVar[int]
+    TTY_FIELD_NUMBER: _ClassVar[int]
+    MERGE_STDERR_FIELD_NUMBER: _ClassVar[int]
+    NO_STDIN_FIELD_NUMBER: _ClassVar[int]
+    USER_ENV_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_S_FIELD_NUMBER: _ClassVar[int]
+    command: _containers.RepeatedScalarFieldContainer[str]
+    tty: bool
+    merge_stderr: bool
+    no_stdin: bool
+    user_env: bool
+    limit_s: float
+    def __init__(self, command: _Optional[_Iterable[str]] = ..., tty: _Optional[bool] = ..., merge_stderr: _Optional[bool] = ..., no_stdin: _Optional[bool] = ..., user_env: _Optional[bool] = ..., limit_s: _Optional[float] = ...) -> None: ...
 
 class Started(_message.Message):
     __slots__ = ("workload_pid", "started_at_s")

@@ -8,6 +8,7 @@ from trio_driver.executor.client import (
 )
 from trio_driver.executor.containment import host_tier
 from trio_driver.executor.credentials import credentials_of
+from trio_driver.executor.exec_client import ExecSession, ExecSpec, open_exec
 from trio_driver.executor.main import run_executor
 from trio_driver.executor.rehearsal import rehearse
 from trio_driver.executor.stats import ProcessSampler
@@ -15,6 +16,8 @@ from trio_driver.executor.task_run import TaskBody, TaskRun
 from trio_driver.executor.workload import Workload
 
 __all__ = [
+    "ExecSession",
+    "ExecSpec",
     "OpenExecutor",
     "ProcessSampler",
     "TaskBody",
@@ -24,6 +27,7 @@ __all__ = [
     "credentials_of",
     "follow_stats",
     "host_tier",
+    "open_exec",
     "open_executor",
     "rehearse",
     "run_executor",

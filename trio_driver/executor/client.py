@@ -65,7 +65,7 @@ class OpenExecutor:
             ExecutorRefusedError: it did not start; the text names the failing step.
             ExecutorLostError: the executor ended meanwhile.
         """
-        answer = await _ask(self._stream, executor_pb2.Request(start=request), "start the task")
+        answer = await ask_over(self._stream, executor_pb2.Request(start=request), "start the task")
         self.started = CommitRecord(answer.started.workload_pid, answer.started.started_at_s)
 
     def commit(self) -> None:
@@ -137,7 +137,7 @@ async def ask_executor(run: Run, request: executor_pb2.Request, what: str) -> No
     try:
         with trio.fail_after(REQUEST_LIMIT_S):
             async with await trio.open_unix_socket(os.fspath(run.socket_path)) as stream:
-                await _ask(stream, request, what)
+                await ask_over(stream, request, what)
     except trio.TooSlowError as error:
         raise ExecutorLostError(
             f"the executor did not {what} within {REQUEST_LIMIT_S:g} s"
@@ -163,9 +163,10 @@ async def follow_stats(run: Run, *, interval_s: float) -> AsyncGenerator[driver_
         raise ExecutorLostError(f"the executor gives no statistics: {error}") from error
 
 
-async def _ask(
+async def ask_over(
     stream: trio.abc.Stream, request: executor_pb2.Request, what: str
 ) -> executor_pb2.Answer:
+    """As `ask_executor`, over a connection that is open; without a limit."""
     try:
         await send_message(stream, request)
         answer = await receive_message(stream, executor_pb2.Answer)

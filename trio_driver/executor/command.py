@@ -33,13 +33,38 @@ def find_command(command: str, *, task_dir: str, path: str) -> str:
         if os.path.exists(command):
             return command
         raise LaunchError("command", command, "No such file or directory")
+    if (found := _find_in_path(command, path)) is not None:
+        return found
+    raise LaunchError(
+        "command", command, f"found neither in {task_dir} nor in the agent's PATH ({path})"
+    )
+
+
+def find_session_command(command: str, *, work_dir: str, task_dir: str, path: str) -> str:
+    """The absolute path of the file that a command in a session names.
+
+    As a shell in `work_dir` would find it, with the agent's PATH; else as the job's own command.
+
+    Raises:
+        LaunchError: `command` is empty, or no such file exists.
+
+    Source: nomad-protocol §8.6.
+    """
+    if "/" in command:
+        full = os.path.join(work_dir, command)
+        if os.path.exists(full):
+            return full
+    elif command and (found := _find_in_path(command, path)) is not None:
+        return found
+    return find_command(command, task_dir=task_dir, path=path)
+
+
+def _find_in_path(command: str, path: str) -> str | None:
     for directory in path.split(":"):
         full = os.path.join(directory or ".", command)
         if os.path.isfile(full) and os.access(full, os.X_OK):
             return os.path.abspath(full)
-    raise LaunchError(
-        "command", command, f"found neither in {task_dir} nor in the agent's PATH ({path})"
-    )
+    return None
 
 
 def _make_executable(task_dir: str, below: str) -> None:

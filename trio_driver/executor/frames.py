@@ -1,7 +1,7 @@
 """Messages on a stream: each a protobuf message behind its length in four bytes, big end first.
 
 Rules:
-- A connection carries one request and its answers. Cancelling is closing.
+- A connection carries one request and its answers; of a session, input too. Cancelling is closing.
 - A frame longer than its limit, or one that is cut off, is a `FrameError`: it ends its connection
   and nothing else.
 """
@@ -37,7 +37,10 @@ async def send_message(stream: trio.abc.SendStream, message: Message) -> None:
 
 
 async def receive_message(
-    stream: trio.abc.ReceiveStream, message_type: type[MessageT]
+    stream: trio.abc.ReceiveStream,
+    message_type: type[MessageT],
+    *,
+    max_bytes: int = MAX_FRAME_BYTES,
 ) -> MessageT | None:
     """The next message; None at the end of the connection.
 
@@ -49,8 +52,8 @@ async def receive_message(
     if not header:
         return None
     length = int.from_bytes(header, "big")
-    if length > MAX_FRAME_BYTES:
-        raise FrameError(f"a frame of {length} bytes; at most {MAX_FRAME_BYTES} are accepted")
+    if length > max_bytes:
+        raise FrameError(f"a frame of {length} bytes; at most {max_bytes} are accepted")
     payload = await _receive_exactly(stream, length)
     if len(payload) < length:
         raise FrameError("the connection ended within a frame")

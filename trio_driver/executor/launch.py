@@ -27,6 +27,7 @@ from trio_driver.linux import (
     cgroup,
     close_all_except,
     fork_into,
+    make_controlling,
     set_no_new_privs,
     set_parent_death_signal,
 )
@@ -61,6 +62,8 @@ class LaunchPlan:
     limits: ProcessLimits
     oom_score_adj: int = 0
     no_new_privs: bool = False
+    has_terminal: bool = False
+    """Stdin is a terminal, which becomes the controlling one."""
     pass_fds: Sequence[int] = field(default_factory=tuple[int, ...])
 
 
@@ -162,6 +165,9 @@ def _follow(plan: LaunchPlan, executor_pid: int, report: int) -> None:
     with _Step("oom_score_adj", str(plan.oom_score_adj)):
         _write_oom_score(plan.oom_score_adj)
     _take_stdio(plan, report)
+    if plan.has_terminal:
+        with _Step("terminal", ""):
+            make_controlling(0)
     _apply_limits(plan.limits)
     if plan.credentials is not None:
         with _Step("user", plan.credentials.name):

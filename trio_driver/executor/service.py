@@ -17,6 +17,7 @@ import trio
 from trio_util import wait_any
 
 from trio_driver._proto import executor_pb2
+from trio_driver.executor.exec_session import serve_session
 from trio_driver.executor.frames import FrameError, receive_message, send_message
 from trio_driver.executor.stats import sample_processes
 from trio_driver.executor.stop import Stopper
@@ -63,6 +64,9 @@ class ExecutorService:
         try:
             if request.WhichOneof("kind") == "stats":
                 await self._stats(request.stats, stream)
+                return
+            if request.WhichOneof("kind") == "exec":
+                await serve_session(self._running(), request.exec, stream)
                 return
             answer = await self._answer_once(request, stream)
         except DriverError as error:

@@ -17,6 +17,7 @@ import os
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -117,13 +118,15 @@ class TaskRun:
         self.workloads: list[Workload] = []
         self.output: Output | None = None
         self._record = record
-        self._limits = limits
-        self._children = children
+        self.limits = limits
+        self.children = children
         self._write_exit_record = write_exit
         self._plan_containment = plan_containment
         self._containment: Containment | None = None
         self._scope = trio.CancelScope()
         self._ending = False
+        self._is_over = False
+        """`run` has returned: what it left is being killed."""
         self._watches: trio.Nursery | None = None
         self._end_reason = ""
         self._is_lost = False
@@ -156,6 +159,16 @@ class TaskRun:
         """Tell the operator something: a line in `nomad alloc status`."""
         tell(self.run, message, annotations)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether more may be started beside what runs already."""
+        return self.started.is_set() and not self._ending and not self._is_over
+
+    @property
+    def kill_path(self) -> Path | None:
+        """The run's own cgroup, if it has one."""
+        return self._containment.plan.kill_path if self._containment is not None else None
+
     def kill_nowait(self) -> None:
         """Kill every process of the run, whatever `run` does meanwhile."""
         if self._containment is not None:
@@ -178,6 +191,7 @@ class TaskRun:
                 nursery.start_soon(self._limit_unwinding)
             with ExitStack() as stack:
                 task_exit = await self._run_body(body, stack, nursery)
+                self._is_over = True
                 is_empty = await self._empty_containment()
                 nursery.cancel_scope.cancel()
             self._write_exit(task_exit, is_empty=is_empty)
@@ -218,7 +232,7 @@ class TaskRun:
         plan = self._plan_containment(self.run.name, self.spec, self.options)
         # The record first: whoever finds it must be able to remove what is made next.
         self.run.write_executor(msgspec.structs.replace(self._record, containment=plan.record()))
-        self._containment = Containment(plan, self._children)
+        self._containment = Containment(plan, self.children)
         self._containment.make()
 
     async def _empty_containment(self) -> bool:
@@ -277,37 +291,42 @@ class TaskRun:
         If cancelled, or left in any other way, the command is killed and reaped.
         """
         with open(os.devnull, "rb") as stdin:
-            plan = self._launch_plan(
-                command,
-                args,
+            path = find_command(command, task_dir=self.spec.task_dir, path=self.limits.path)
+            plan = self.launch_plan(
+                path,
+                [path, *args],
                 env=self.spec.env if env is None else env,
                 work_dir=work_dir,
                 oom_score_adj=oom_score_adj,
                 stdin=stdin.fileno(),
             )
-            async with open_workload(plan, self._children) as workload:
+            async with open_workload(plan, self.children) as workload:
                 self.workloads.append(workload)
                 self.mark_started()
                 yield workload
 
-    def _launch_plan(
+    def launch_plan(
         self,
-        command: str,
-        args: Sequence[str],
+        path: str,
+        argv: list[str],
         *,
         env: Mapping[str, str],
         work_dir: str,
         oom_score_adj: int,
         stdin: int,
     ) -> LaunchPlan:
+        """How something is run in the task: its containment, user, limits and logs.
+
+        Raises:
+            LaunchError: `work_dir` is relative, or there is no such user.
+        """
         assert self._containment is not None, "a run has its containment before its body"
         assert self.output is not None, "a run has its output before its body"
         if work_dir and not os.path.isabs(work_dir):
             raise LaunchError("work_dir", work_dir, "must be an absolute path")
-        path = find_command(command, task_dir=self.spec.task_dir, path=self._limits.path)
         return LaunchPlan(
             path=path,
-            argv=[path, *args],
+            argv=argv,
             env=env,
             work_dir=work_dir or self.spec.task_dir,
             stdin=stdin,
@@ -316,7 +335,7 @@ class TaskRun:
             born_in=self._containment.plan.born_in,
             joined=self._containment.plan.joined_paths,
             credentials=self._credentials,
-            limits=self._limits,
+            limits=self.limits,
             oom_score_adj=oom_score_adj,
             no_new_privs=self._containment.plan.tier is Tier.NONE,
         )

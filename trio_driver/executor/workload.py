@@ -27,8 +27,11 @@ REAP_LIMIT_S = 10.0
 class Workload:
     """A running command, see `open_workload`."""
 
-    def __init__(self, pid: int, child_exit: ChildExit, children: Children) -> None:
+    def __init__(
+        self, pid: int, plan: LaunchPlan, child_exit: ChildExit, children: Children
+    ) -> None:
         self.pid = pid
+        self.plan = plan
         self._child_exit = child_exit
         self._children = children
 
@@ -69,7 +72,7 @@ async def open_workload(plan: LaunchPlan, children: Children) -> AsyncGenerator[
     If cancelled, or left in any other way, the command is killed and reaped.
     """
     child = fork_child(plan)
-    workload = Workload(child.pid, children.register(child.pid), children)
+    workload = Workload(child.pid, plan, children.register(child.pid), children)
     try:
         await _wait_for_exec(child)
         yield workload

@@ -30,6 +30,7 @@ from trio_driver.linux.files import (
     write_atomic,
     write_once,
 )
+from trio_driver.linux.hangup import wait_hung_up
 from trio_driver.linux.locks import ForeignLockError, lock_owner, try_lock
 from trio_driver.linux.prctl import (
     set_child_subreaper,
@@ -50,6 +51,13 @@ from trio_driver.linux.process import (
     signal_pidfd,
     wait_pidfd,
 )
+from trio_driver.linux.pty import (
+    Terminal,
+    end_of_input,
+    make_controlling,
+    open_terminal,
+    set_terminal_size,
+)
 from trio_driver.linux.signals import UnknownSignalError, signum_of
 from trio_driver.linux.unix_socket import listen_unix
 from trio_driver.linux.user import Credentials, UserNotFoundError, lookup
@@ -61,6 +69,7 @@ __all__ = [
     "NotAFifoError",
     "ProcessId",
     "ReservedRecord",
+    "Terminal",
     "UnknownSignalError",
     "UserNotFoundError",
     "boot_id",
@@ -68,6 +77,7 @@ __all__ = [
     "children_of",
     "close_all_except",
     "descendants_of",
+    "end_of_input",
     "fd_count",
     "fds",
     "files",
@@ -80,10 +90,12 @@ __all__ = [
     "lock_owner",
     "locks",
     "lookup",
+    "make_controlling",
     "open_beneath",
     "open_fifo_reader",
     "open_fifo_writer",
     "open_pidfd",
+    "open_terminal",
     "parent_of",
     "prctl",
     "process",
@@ -93,11 +105,13 @@ __all__ = [
     "set_name",
     "set_no_new_privs",
     "set_parent_death_signal",
+    "set_terminal_size",
     "signal_pidfd",
     "signals",
     "signum_of",
     "try_lock",
     "user",
+    "wait_hung_up",
     "wait_pidfd",
     "write_atomic",
     "write_once",

@@ -19,6 +19,7 @@ from trio_driver.model.errors import (
     ExecutorLostError,
     FenceHeldError,
     LaunchError,
+    NotRunningError,
     TaskNotFoundError,
 )
 from trio_driver.model.exit import Exited, Lost, Signaled, TaskExit, describe_exit, shell_status
@@ -38,6 +39,7 @@ __all__ = [
     "Health",
     "LaunchError",
     "Lost",
+    "NotRunningError",
     "Resources",
     "Signaled",
     "TaskEvent",

@@ -33,5 +33,5 @@ class Capabilities:
     """What Nomad may ask of the driver (nomad-protocol §4.5)."""
 
     send_signals: bool = True
-    exec: bool = False
+    exec: bool = True
     group_networks: bool = False

@@ -50,6 +50,10 @@ class ExecutorLostError(DriverError):
     recoverable = True
 
 
+class NotRunningError(DriverError):
+    """The task has ended, or is about to."""
+
+
 class TaskNotFoundError(DriverError):
     """No record of this task id exists."""
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -111,8 +111,8 @@ class ServerCall:
             argument = await self._receive_only(method.request_type)
         answer = method.function(argument, request=self)
         if method.streams_output:
-            async with closing(answer):
-                async for message in answer:
+            async with closing(answer) as messages:
+                async for message in messages:
                     await self._send(message)
         elif (message := await answer) is not None:
             await self._send(message)
@@ -192,12 +192,16 @@ class Inputs(Generic[M]):
         return parse(self._message_type, payload)
 
 
-def closing(messages: object) -> AbstractAsyncContextManager[object]:
-    """Closes `messages` at the end of the block, if they can be closed.
+def closing(messages: object) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
+    """`messages` for the length of the block, closed at its end if they can be.
 
-    An async generator that is not used up would run its `finally` some time later, and nowhere.
+    An async generator that is not used up would run its `finally` some time later, and nowhere. A context manager that
+    gives the messages is entered: what it opens is open while they are iterated over.
     """
-    return aclosing(cast("Any", messages)) if hasattr(messages, "aclose") else nullcontext()
+    if isinstance(messages, AbstractAsyncContextManager):
+        return cast("AbstractAsyncContextManager[AsyncIterator[Any]]", messages)
+    known = cast("Any", messages)
+    return aclosing(known) if hasattr(messages, "aclose") else nullcontext(known)
 
 
 def parse(message_type: type[M], payload: bytes) -> M:

@@ -7,8 +7,8 @@ Rules:
   unknown id (H10).
 """
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 
 import trio
 
@@ -24,6 +24,7 @@ from trio_driver.model import (
 from trio_driver.rpc import RpcError, StatusCode
 from trio_driver.sdk.driver import AnyDriver, config_types
 from trio_driver.sdk.edge import driver_errors_as_status
+from trio_driver.sdk.exec import exec_streaming, exec_task
 from trio_driver.sdk.fingerprint import fingerprints
 from trio_driver.sdk.plugin import Plugin
 from trio_driver.sdk.stats import task_stats
@@ -187,14 +188,25 @@ class DriverService(DriverServicer):
             )
         return driver_pb2.SignalTaskResponse()
 
-    async def ExecTask(self, input_message: driver_pb2.ExecTaskRequest, request: Call) -> None:
-        raise RpcError(StatusCode.UNIMPLEMENTED, "ExecTask is not supported by this driver")
+    async def ExecTask(
+        self, input_message: driver_pb2.ExecTaskRequest, request: Call
+    ) -> driver_pb2.ExecTaskResponse:
+        with driver_errors_as_status():
+            return await exec_task(
+                self._plugin.open().tasks,
+                input_message.task_id,
+                input_message.command,
+                limit_s=input_message.timeout.ToNanoseconds() / 1e9,
+            )
 
+    @asynccontextmanager
     async def ExecTaskStreaming(
-        self, input_messages: object, request: Call
-    ) -> AsyncGenerator[driver_pb2.ExecTaskStreamingResponse]:
-        raise RpcError(StatusCode.UNIMPLEMENTED, "driver does not support exec")
-        yield  # makes this a generator
+        self, input_messages: AsyncIterator[driver_pb2.ExecTaskStreamingRequest], request: Call
+    ) -> AsyncGenerator[AsyncIterator[driver_pb2.ExecTaskStreamingResponse]]:
+        with driver_errors_as_status():
+            tasks = self._plugin.open().tasks
+        async with exec_streaming(tasks, input_messages) as responses:
+            yield responses
 
     async def CreateNetwork(
         self, input_message: driver_pb2.CreateNetworkRequest, request: Call

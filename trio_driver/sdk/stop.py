@@ -15,8 +15,8 @@ import trio
 from trio_driver._proto import executor_pb2
 from trio_driver.executor import ask_executor
 from trio_driver.linux import UnknownSignalError, signum_of
-from trio_driver.model import ConfigInvalidError, DriverError, ExecutorLostError
-from trio_driver.sdk.tasks import KnownTask, NotRunningError, Tasks
+from trio_driver.model import ConfigInvalidError, DriverError, ExecutorLostError, NotRunningError
+from trio_driver.sdk.tasks import KnownTask, Tasks
 from trio_driver.state import RecordError, StateDirectory, destroy_run, end_run
 
 LOGGER = logging.getLogger("trio_driver.sdk")

@@ -20,7 +20,7 @@ import trio
 from trio_util import AsyncValue
 
 from trio_driver.linux import boot_id, is_alive, open_pidfd, wait_pidfd
-from trio_driver.model import DriverError, Lost, TaskEvent, TaskNotFoundError, describe_exit
+from trio_driver.model import Lost, TaskEvent, TaskNotFoundError, describe_exit
 from trio_driver.state import (
     LOST_REASON,
     CommitRecord,
@@ -254,7 +254,3 @@ class Tasks:
 
 def _unknown_exit(reason: str) -> ExitRecord:
     return ExitRecord(exit=Lost(reason), ended_at_s=time.time(), boot_id=boot_id())
-
-
-class NotRunningError(DriverError):
-    """The task has ended already."""
