@@ -125,8 +125,6 @@ class TaskRun:
         self._containment: Containment | None = None
         self._scope = trio.CancelScope()
         self._ending = False
-        self._is_over = False
-        """`run` has returned: what it left is being killed."""
         self._watches: trio.Nursery | None = None
         self._end_reason = ""
         self._is_lost = False
@@ -162,7 +160,7 @@ class TaskRun:
     @property
     def is_running(self) -> bool:
         """Whether more may be started beside what runs already."""
-        return self.started.is_set() and not self._ending and not self._is_over
+        return self.started.is_set() and not self._ending
 
     @property
     def kill_path(self) -> Path | None:
@@ -191,7 +189,7 @@ class TaskRun:
                 nursery.start_soon(self._limit_unwinding)
             with ExitStack() as stack:
                 task_exit = await self._run_body(body, stack, nursery)
-                self._is_over = True
+                self._ending = True  # nothing may be started beside what is being killed
                 is_empty = await self._empty_containment()
                 nursery.cancel_scope.cancel()
             self._write_exit(task_exit, is_empty=is_empty)
