@@ -87,7 +87,7 @@ def run_executor(
         return
     _log_to(run)
     with run.reserve_exit() as write_exit:
-        executor = Executor(run, request, plugin, body)
+        executor = Executor(run, request, plugin, body, leave=partial(os._exit, 0))
         never_started = trio.run(executor.main, control, write_exit)
     if never_started:
         run.remove()
@@ -149,12 +149,20 @@ class Executor:
         body: TaskBody,
         *,
         plan_containment: PlanContainment = host_plan,
+        leave: Callable[[], None],
     ) -> None:
+        """Owns nothing yet.
+
+        Args:
+            leave: called when nothing of a started run is left: ends the process, in which nothing
+                is then worth unwinding. May return, for a rehearsal.
+        """
         self._run = run
         self._record = _record_of_this_process(request, plugin)
         self._request = request
         self._body = body
         self._plan_containment = plan_containment
+        self._leave = leave
         self._children = Children()
         self._unwanted = trio.Event()
         """Set when the run must end without having been asked to by Stop."""
@@ -181,8 +189,11 @@ class Executor:
                 await task_run.live(self._body)
             with trio.move_on_after(LAST_ANSWERS_LIMIT_S):
                 await self._answering.wait_value(0)
+            never_started = task_run is None or not task_run.started.is_set()
+            if not never_started:
+                self._leave()
             nursery.cancel_scope.cancel()
-        return task_run is None or not task_run.started.is_set()
+        return never_started
 
     def _make_task_run(self, write_exit: WriteExit, message: executor_pb2.StartRequest) -> TaskRun:
         return TaskRun(

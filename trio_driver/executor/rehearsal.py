@@ -95,9 +95,15 @@ def _rehearse_in(directory: Path, body: TaskBody) -> None:
     run = state.run_of(task_id="rehearsal", alloc_id="rehearsal", task_name="rehearsal")
     run.create()
     ours, theirs = socket.socketpair()
-    executor = Executor(run, request, process, _EmptyBody(body), plan_containment=_plan_nothing)
+    executor = Executor(
+        run, request, process, _EmptyBody(body), plan_containment=_plan_nothing, leave=_stay
+    )
     with run.reserve_exit() as write_exit:
         trio.run(partial(_play, executor, ours, theirs, write_exit))
+
+
+def _stay() -> None:
+    """This process is not an executor."""
 
 
 def _plan_nothing(run_name: str, spec: TaskSpec, options: TaskOptions) -> ContainmentPlan:
