@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trio_driver.rpc.floods import RateLimit
 from trio_driver.rpc.frames import (
     MAX_FRAME_BYTES,
     PREFACE,
     FrameCutter,
     FrameKind,
-    RateLimit,
     WireError,
     decode_goaway,
     encode_frame,

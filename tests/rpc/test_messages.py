@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trio_driver.rpc import RpcError
+from trio_driver.rpc.budget import Budget
 from trio_driver.rpc.messages import CompressedMessage, MessageReader, encode_message
 
 
 def reader(encoding: bytes = b"identity", limit: int = 1_000) -> MessageReader:
-    return MessageReader(encoding, max_message_bytes=limit)
+    return MessageReader(encoding, max_message_bytes=limit, budget=Budget(2**20))
 
 
 @given(payloads=st.lists(st.binary(max_size=30)), sizes=st.lists(st.integers(1, 20), min_size=1))

@@ -83,7 +83,7 @@ class ClientConnection(Connection[ClientWire]):
         self.wire.reset(stream_id, CANCEL)
         self._end_call(stream_id, Status(StatusCode.CANCELLED, "the call has been left"))
         del self._calls[stream_id]
-        del self.rpc_streams[stream_id]
+        self.rpc_streams.pop(stream_id).close()
         self.wake_writer()
         self._room.unpark()
         if self._refusal is not None and not self._calls:

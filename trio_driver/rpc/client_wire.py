@@ -20,7 +20,8 @@ from trio_driver.rpc.frames import CANCEL, NO_ERROR
 from trio_driver.rpc.messages import MessageReader
 from trio_driver.rpc.service import StatusCode
 from trio_driver.rpc.status import RpcError, Status, decode_status, status_of_http
-from trio_driver.rpc.wire import Wire, WireStream
+from trio_driver.rpc.wire import Wire
+from trio_driver.rpc.wire_stream import WireStream
 
 USER_AGENT = b"trio-driver"
 
@@ -59,7 +60,7 @@ class ClientWire(Wire):
             headers.append((b"grpc-timeout", md.encode_timeout(timeout_s)))
         headers += md.encode_metadata(metadata)
         stream_id: int = self.h2.get_next_available_stream_id()
-        self.streams[stream_id] = WireStream(None)
+        self.streams[stream_id] = WireStream()
         self.send_headers(stream_id, headers, end=False)
         return stream_id
 
@@ -89,7 +90,9 @@ class ClientWire(Wire):
         encoding = md.find(headers, b"grpc-encoding") or b"identity"
         try:
             metadata = md.decode_metadata(headers)
-            stream.reader = MessageReader(encoding, max_message_bytes=self.max_message_bytes)
+            stream.reader = MessageReader(
+                encoding, max_message_bytes=self.max_message_bytes, budget=self.budget
+            )
         except md.MetadataError as error:
             self._refuse(stream_id, Status(StatusCode.INTERNAL, str(error)), happened)
         except RpcError as error:
@@ -113,7 +116,7 @@ class ClientWire(Wire):
         stream.is_status_known = True
         if stream.reader is not None and not stream.reader.is_between_messages:
             status = Status(StatusCode.INTERNAL, "the last message was truncated")
-        stream.reader = None
+        stream.stop_reading()
         happened.append(ev.StatusReceived(stream_id, status, metadata))
 
     def _refuse(self, stream_id: int, status: Status, happened: list[ev.Event]) -> None:

@@ -19,11 +19,16 @@ from typing import Generic, TypeVar
 import trio
 
 from trio_driver.rpc import events as ev
+from trio_driver.rpc.messages import held_bytes
 from trio_driver.rpc.rpc_stream import RpcStream
 from trio_driver.rpc.wire import Wire
 
 READ_BYTES = 32_768
-"""Bytes read at a time: bounds how long one connection's frames keep the others waiting."""
+"""Bytes read at a time."""
+
+SLICE_BYTES = 8_192
+"""Bytes taken at a time: how long one connection's frames keep the others waiting; as small frames
+they are a few hundred requests."""
 
 MAX_OUTPUT_BYTES = 1_048_576
 """Answers to control frames and statuses that may wait for a peer that does not read."""
@@ -78,6 +83,8 @@ class Connection(Generic[W]):
             case ev.MessageReceived(stream_id, payload):
                 if rpc := self.rpc_streams.get(stream_id):
                     rpc.deliver(payload)
+                else:
+                    self.wire.budget.give_back(held_bytes(payload))
             case ev.SendingUnblocked(stream_id):
                 if rpc := self.rpc_streams.get(stream_id):
                     rpc.wake_sender()
@@ -89,18 +96,26 @@ class Connection(Generic[W]):
     async def read(self) -> None:
         """Read until the peer closes, breaks HTTP/2, or there is no more to read for."""
         with self.reading:
-            while self.failure is None:
+            while True:
                 try:
                     data = await self.stream.receive_some(READ_BYTES)
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
                     return
                 if not data:
                     return
-                for event in self.wire.receive(bytes(data), trio.current_time()):
-                    self.on_event(event)
-                self.wake_writer()
+                for start in range(0, len(data), SLICE_BYTES):
+                    if start:
+                        await trio.lowlevel.checkpoint()
+                    self._take(bytes(data[start : start + SLICE_BYTES]))
+                    if self.failure is not None:
+                        return  # at once: nobody may send on what is left
                 while len(self.wire.output) > MAX_OUTPUT_BYTES and not self.is_broken:
                     await self._progress.park()
+
+    def _take(self, data: bytes) -> None:
+        for event in self.wire.receive(data, trio.current_time()):
+            self.on_event(event)
+        self.wake_writer()
 
     def wake_writer(self) -> None:
         """There is output."""

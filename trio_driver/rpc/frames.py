@@ -165,39 +165,3 @@ def decode_goaway(frame: Frame) -> tuple[int, int]:
         raise WireError(FRAME_SIZE_ERROR, "malformed GOAWAY")
     last_stream_id, code = struct.unpack_from(">II", frame.raw, FRAME_HEADER_BYTES)
     return last_stream_id & 0x7FFF_FFFF, code
-
-
-class RateLimit:
-    """Counts what a peer may do often, but not without end.
-
-    A rate, not a total: a lifetime counter would end a healthy connection that lives long.
-
-    Args:
-        limit: how many are allowed within one period.
-        period_s: length of a period in seconds.
-        what: name for the error.
-    """
-
-    def __init__(self, limit: int, *, period_s: float, what: str) -> None:
-        self._limit = limit
-        self._period_s = period_s
-        self._what = what
-        self._count = 0
-        self._period_ends = float("-inf")
-
-    def count(self, now: float) -> None:
-        """Count one at time `now` (any monotonic clock in seconds).
-
-        Raises:
-            WireError: there were too many within the period.
-        """
-        if now >= self._period_ends:
-            self._period_ends = now + self._period_s
-            self._count = 0
-        self._count += 1
-        if self._count > self._limit:
-            raise WireError(ENHANCE_YOUR_CALM, f"too many {self._what}")
-
-    def forgive(self) -> None:
-        """Start counting anew: we gave the peer a reason."""
-        self._count = 0

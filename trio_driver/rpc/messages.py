@@ -17,6 +17,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from trio_driver.rpc.budget import MESSAGE_OVERHEAD_BYTES, Budget
 from trio_driver.rpc.service import StatusCode
 from trio_driver.rpc.status import RpcError
 
@@ -37,6 +38,9 @@ class CompressedMessage:
     data: bytes
     encoding: bytes
     max_message_bytes: int
+
+    def __len__(self) -> int:
+        return len(self.data)
 
     def decompress(self) -> bytes:
         """The message.
@@ -59,18 +63,25 @@ class CompressedMessage:
 Payload: TypeAlias = bytes | CompressedMessage
 
 
+def held_bytes(payload: Payload) -> int:
+    """What a message that waits for its reader takes of the connection's budget."""
+    return len(payload) + MESSAGE_OVERHEAD_BYTES
+
+
 class MessageReader:
     """Reassembles messages.
 
     Args:
         encoding: value of grpc-encoding, for messages that are marked compressed.
         max_message_bytes: longest message accepted, before and after decompression.
+        budget: of the connection; what `feed` gives has been taken from it, and whoever reads a
+            message gives its `held_bytes` back.
 
     Raises:
         RpcError: UNIMPLEMENTED for an encoding that we do not know.
     """
 
-    def __init__(self, encoding: bytes, *, max_message_bytes: int) -> None:
+    def __init__(self, encoding: bytes, *, max_message_bytes: int, budget: Budget) -> None:
         if encoding != b"identity" and encoding not in WBITS_OF:
             raise RpcError(
                 StatusCode.UNIMPLEMENTED,
@@ -78,7 +89,10 @@ class MessageReader:
             )
         self._encoding = encoding
         self._max_message_bytes = max_message_bytes
+        self._budget = budget
         self._buffer = bytearray()
+        self._taken_bytes = 0
+        """What the buffer takes of the budget."""
 
     @property
     def is_between_messages(self) -> bool:
@@ -89,8 +103,8 @@ class MessageReader:
         """Give the messages that `data` completes.
 
         Raises:
-            RpcError: RESOURCE_EXHAUSTED, a message is too long; INTERNAL, it is marked as
-                compressed and no encoding was named.
+            RpcError: RESOURCE_EXHAUSTED, a message is too long, or all that is held is too much;
+                INTERNAL, it is marked as compressed and no encoding was named.
         """
         buffer = self._buffer
         buffer += data
@@ -107,7 +121,14 @@ class MessageReader:
             messages.append(self._compressed(payload) if buffer[start] else payload)
             start = end
         del buffer[:start]
+        self._budget.take(len(buffer) - self._taken_bytes + sum(map(held_bytes, messages)))
+        self._taken_bytes = len(buffer)
         return messages
+
+    def close(self) -> None:
+        """Drop the message that is not complete."""
+        self._budget.give_back(self._taken_bytes)
+        self._taken_bytes = 0
 
     def _compressed(self, data: bytes) -> CompressedMessage:
         if self._encoding not in WBITS_OF:

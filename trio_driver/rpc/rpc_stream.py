@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from trio_driver.rpc.messages import held_bytes
 from trio_driver.rpc.service import StatusCode
 from trio_driver.rpc.status import RpcError, Status
 
@@ -75,6 +76,12 @@ class RpcStream:
 
     # used by calls
 
+    def close(self) -> None:
+        """The RPC's user has left: what has arrived is not going to be read."""
+        for payload in self._inbox:
+            self._wire.budget.give_back(held_bytes(payload))
+        self._inbox.clear()
+
     async def receive(self) -> bytes | None:
         """The next message; None after the last one.
 
@@ -91,6 +98,7 @@ class RpcStream:
             self._waker.wake_writer()
             await self._readers.park()
         payload = self._inbox.popleft()
+        self._wire.budget.give_back(held_bytes(payload))
         return payload if isinstance(payload, bytes) else payload.decompress()
 
     async def send(self, payload: bytes, *, end: bool = False) -> None:

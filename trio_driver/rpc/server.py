@@ -27,6 +27,9 @@ from trio_driver.rpc.status import Status
 
 LOGGER = logging.getLogger("trio_driver.rpc")
 
+GREETING_LIMIT_S = 20.0
+"""Seconds in which a client has to send its preface and settings; it has them ready."""
+
 
 class ServerConnection(Connection[ServerWire]):
     """One client's connection."""
@@ -51,6 +54,7 @@ class ServerConnection(Connection[ServerWire]):
 
     async def serve(self) -> None:
         """Run the handlers that the client asks for until it closes, or the drain is complete."""
+        self.reading.deadline = trio.current_time() + GREETING_LIMIT_S
         async with trio.open_nursery() as self._nursery:
             await self.read()
             self._nursery.cancel_scope.cancel()
@@ -63,6 +67,8 @@ class ServerConnection(Connection[ServerWire]):
     def on_event(self, event: ev.Event) -> None:
         """Act on what the client did."""
         match event:
+            case ev.LimitsChanged() if not self.is_broken:  # the greeting, or later settings
+                self.reading.deadline = math.inf
             case ev.RequestReceived():
                 self._start(event)
             case ev.InputEnded(stream_id):
@@ -107,7 +113,7 @@ class ServerConnection(Connection[ServerWire]):
             await call.run(method)
         finally:
             del self._calls[call.rpc_stream.stream_id]
-            del self.rpc_streams[call.rpc_stream.stream_id]
+            self.rpc_streams.pop(call.rpc_stream.stream_id).close()
             self._running -= 1
             self.wake_writer()
             self._end_if_drained()

@@ -27,7 +27,8 @@ from trio_driver.rpc.frames import (
 from trio_driver.rpc.messages import MessageReader
 from trio_driver.rpc.service import StatusCode
 from trio_driver.rpc.status import RpcError, Status, encode_status
-from trio_driver.rpc.wire import Wire, WireStream
+from trio_driver.rpc.wire import Wire
+from trio_driver.rpc.wire_stream import WireStream
 
 MAX_CONCURRENT_STREAMS = 16_384
 """RPCs at a time on one connection; above it an agent, with several a task, waits for ever."""
@@ -99,13 +100,20 @@ class ServerWire(Wire):
         stream_id: int = event.stream_id
         if self.is_going_away:
             self.h2.reset_stream(stream_id, REFUSED_STREAM)
+            self.h2.forget(stream_id)
             self.collect()
             return
-        stream = self.streams[stream_id] = WireStream(None)
+        stream = self.streams[stream_id] = WireStream()
+        stream.opened_at = self.now
         stream.is_receiving = event.stream_ended is None
         try:
             request, encoding = _read_request(stream_id, event.headers)
-            stream.reader = MessageReader(encoding, max_message_bytes=self.max_message_bytes)
+            stream.reader = MessageReader(
+                encoding, max_message_bytes=self.max_message_bytes, budget=self.budget
+            )
+            headers_bytes = md.header_list_bytes(event.headers)
+            self.budget.take(headers_bytes)
+            stream.headers_bytes = headers_bytes
         except _BrokenRequest:
             self.reset(stream_id, PROTOCOL_ERROR)
         except _NotGrpc as refusal:

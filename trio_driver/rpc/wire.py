@@ -29,13 +29,14 @@ import h2.events
 import h2.exceptions
 
 from trio_driver.rpc import events as ev
+from trio_driver.rpc.budget import budget_for
+from trio_driver.rpc.floods import RAPID_RESET_S, Floods
 from trio_driver.rpc.frames import (
     NO_ERROR,
     PROTOCOL_ERROR,
     Frame,
     FrameCutter,
     FrameKind,
-    RateLimit,
     WireError,
     decode_goaway,
     encode_frame,
@@ -46,9 +47,10 @@ from trio_driver.rpc.h2_connection import (
     STREAM_WINDOW_BYTES,
     open_h2,
 )
-from trio_driver.rpc.messages import MessageReader, encode_message
+from trio_driver.rpc.messages import encode_message
 from trio_driver.rpc.service import StatusCode
 from trio_driver.rpc.status import RpcError, Status
+from trio_driver.rpc.wire_stream import WireStream
 
 OUTPUT_HIGH_BYTES = 131_072
 """Output waiting to be written, above which no more DATA is framed."""
@@ -57,39 +59,8 @@ MAX_DATA_FRAME_BYTES = 65_536
 """Largest DATA frame that we send, should the peer allow more: a frame is the unit of fairness."""
 
 
-class WireStream:
-    """What the wire knows of one open stream."""
-
-    __slots__ = (
-        "end_after_pending",
-        "headers_done",
-        "is_receiving",
-        "is_sending",
-        "is_status_known",
-        "is_wanted",
-        "pending",
-        "pending_at",
-        "reader",
-        "uncredited_bytes",
-    )
-
-    def __init__(self, reader: MessageReader | None) -> None:
-        self.reader = reader
-        """None: what still comes is dropped."""
-        self.is_receiving = True
-        self.is_sending = True
-        self.is_wanted = False
-        """A reader waits for a message."""
-        self.headers_done = False
-        """Server: response headers were sent. Client: they were received."""
-        self.is_status_known = False
-        """Client: how the RPC ended has been told."""
-        self.uncredited_bytes = 0
-        self.pending = b""
-        """A message that is being framed, or nothing."""
-        self.pending_at = 0
-        """How many of its bytes are framed."""
-        self.end_after_pending = False
+MAX_REASON_CHARS = 200
+"""Of h2's words on what was wrong; they may hold all that the peer sent."""
 
 
 class Wire:
@@ -97,20 +68,22 @@ class Wire:
 
     def __init__(self, *, client_side: bool, max_concurrent: int, max_message_bytes: int) -> None:
         self.max_message_bytes = max_message_bytes
+        self.budget = budget_for(max_message_bytes)
         self.streams: dict[int, WireStream] = {}
         self.output = bytearray()
         """Whole frames that wait to be written."""
         self.is_going_away = False
         self._is_over = False
-        self._blocked: dict[int, None] = {}
-        """Streams with a pending message; the next to be served first."""
+        self._sendable: dict[int, None] = {}
+        """Streams with a pending message, but for those that wait for a WINDOW_UPDATE of their own;
+        the next to be served first."""
         self._is_pump_due = False
         self._cutter = FrameCutter(expect_preface=not client_side)
         self._uncredited_bytes = 0
         self._uncredited_stray_bytes = 0
-        self._pings = RateLimit(1_000, period_s=10, what="pings")
-        self._settings = RateLimit(100, period_s=10, what="settings")
-        self._resets = RateLimit(4_000, period_s=10, what="resets")
+        self._floods = Floods()
+        self.now = 0.0
+        """When the bytes that are being taken came."""
         self.h2: Any = open_h2(client_side=client_side, max_concurrent=max_concurrent)
         self.collect()
         self.h2_handlers: dict[type, Callable[[Any, list[ev.Event]], None]] = {
@@ -131,13 +104,16 @@ class Wire:
         happened: list[ev.Event] = []
         if self._is_over:
             return happened
+        self.now = now
         try:
             for frame in self._cutter.cut(data):
-                self._take_frame(frame, now, happened)
+                self._take_frame(frame, happened)
         except WireError as error:
             self._is_over = True
+            self._sendable.clear()
+            for stream in self.streams.values():
+                self._release(stream)
             self.streams.clear()  # h2 takes nothing more
-            self._blocked.clear()
             self.go_away(error.code, error.reason)
             happened.append(ev.ConnectionFailed(error.reason))
         happened.extend(ev.SendingUnblocked(stream_id) for stream_id in self.pump())
@@ -153,19 +129,15 @@ class Wire:
     def pump(self) -> list[int]:
         """Frame what now has room; give the streams whose message is framed as a whole."""
         drained: list[int] = []
-        if not (self._is_pump_due and self._blocked):
+        if not self._is_pump_due:
             return drained
         self._is_pump_due = False
-        is_moving = True
-        while is_moving:
-            is_moving = False
-            for stream_id in list(self._blocked):
-                if not self._frame_pending(stream_id):
-                    continue
-                is_moving = True
-                del self._blocked[stream_id]
+        while self._sendable and self._has_room:
+            stream_id = next(iter(self._sendable))
+            del self._sendable[stream_id]
+            if self._frame_pending(stream_id):
                 if self.streams[stream_id].pending:
-                    self._blocked[stream_id] = None  # at the end: the others first
+                    self._sendable[stream_id] = None  # at the end: the others first
                 else:
                     drained.append(stream_id)
                     self._forget_if_over(stream_id)
@@ -197,18 +169,19 @@ class Wire:
         stream.pending = encode_message(payload)
         stream.pending_at = 0
         stream.end_after_pending = end
-        self._pings.forgive()
-        while stream.pending and self._frame_pending(stream_id):
+        self._floods.forgive()
+        while stream.pending and self._has_room and self._frame_pending(stream_id):
             pass
         if stream.pending:
-            self._blocked[stream_id] = None
+            self._sendable[stream_id] = None
             return False
         self._forget_if_over(stream_id)
         return True
 
     def is_blocked(self, stream_id: int) -> bool:
         """Whether a message of this stream waits for room."""
-        return stream_id in self._blocked
+        stream = self.streams.get(stream_id)
+        return stream is not None and bool(stream.pending)
 
     def end_sending(self, stream_id: int) -> None:
         """Half-close: no message follows. Nothing may be pending."""
@@ -239,7 +212,7 @@ class Wire:
         self, stream_id: int, headers: list[tuple[bytes, bytes]], *, end: bool
     ) -> None:
         """Send a header block; `end` ends our side of the stream."""
-        self._pings.forgive()
+        self._floods.forgive()
         self.h2.send_headers(stream_id, headers, end_stream=end)
         self.collect()
         if end:
@@ -248,7 +221,8 @@ class Wire:
 
     # frames
 
-    def _take_frame(self, frame: Frame, now: float, happened: list[ev.Event]) -> None:
+    def _take_frame(self, frame: Frame, happened: list[ev.Event]) -> None:
+        self._floods.count(frame.kind, self.now)
         match frame.kind:
             case FrameKind.GOAWAY:
                 happened.append(ev.GoAwayReceived(*decode_goaway(frame)))
@@ -257,13 +231,13 @@ class Wire:
                 if frame.stream_id and frame.stream_id not in self.streams:
                     self._take_stray(frame)
                     return
-                if frame.kind == FrameKind.RST_STREAM:
-                    self._resets.count(now)
-            case FrameKind.PING:
-                self._pings.count(now)
-            case FrameKind.SETTINGS:
-                self._settings.count(now)
-            case FrameKind.HEADERS | FrameKind.CONTINUATION | FrameKind.PUSH_PROMISE:
+            case (
+                FrameKind.PING
+                | FrameKind.SETTINGS
+                | FrameKind.HEADERS
+                | FrameKind.CONTINUATION
+                | FrameKind.PUSH_PROMISE
+            ):
                 pass
             case _:  # PRIORITY and unknown kinds mean nothing to us
                 return
@@ -277,10 +251,10 @@ class Wire:
             events: list[Any] = self.h2.receive_data(frame.raw)
         except h2.exceptions.ProtocolError as error:
             self.h2.clear_outbound_data_buffer()  # its GOAWAY; ours follows
-            raise WireError(int(error.error_code), f"malformed HTTP/2: {error}") from error
+            raise WireError(int(error.error_code), _malformed(error)) from error
         except Exception as error:  # h2 3.2 lets hyperframe's and its own assertions through
             self.h2.clear_outbound_data_buffer()
-            raise WireError(PROTOCOL_ERROR, f"malformed HTTP/2: {error!r}") from error
+            raise WireError(PROTOCOL_ERROR, _malformed(error)) from error
         if is_late:  # headers of a stream that we have reset: h2 would reset it once more
             self.h2.clear_outbound_data_buffer()
         self.collect()
@@ -312,13 +286,15 @@ class Wire:
             self.h2.increment_flow_control_window(self._uncredited_bytes)
             self.collect()
             self._uncredited_bytes = 0
+        if not event.data and event.stream_ended is None:
+            self._floods.count_empty(self.now)
         if stream.reader is None:
             return
         stream.uncredited_bytes += event.flow_controlled_length
         try:
             payloads = stream.reader.feed(event.data)
         except RpcError as error:
-            stream.reader = None
+            stream.stop_reading()
             happened.append(ev.InputFailed(stream_id, error.status))
             return
         if payloads:
@@ -333,7 +309,7 @@ class Wire:
             return
         stream.is_receiving = False
         if stream.reader is not None and not stream.reader.is_between_messages:
-            stream.reader = None
+            stream.stop_reading()
             status = Status(StatusCode.INTERNAL, "the last message was truncated")
             happened.append(ev.InputFailed(event.stream_id, status))
         self.on_input_ended(event.stream_id, stream, happened)
@@ -344,23 +320,36 @@ class Wire:
         raise NotImplementedError
 
     def _on_stream_reset(self, event: Any, happened: list[ev.Event]) -> None:
-        if event.stream_id in self.streams:
+        if stream := self.streams.get(event.stream_id):
+            if self.now - stream.opened_at < RAPID_RESET_S:
+                self._floods.rapid_resets.count(self.now)
             self._forget(event.stream_id)
             happened.append(ev.StreamReset(event.stream_id, int(event.error_code or 0)))
 
     def _on_window_updated(self, event: Any, happened: list[ev.Event]) -> None:
         self._is_pump_due = True
+        self._retry(event.stream_id)
 
     def _on_settings(self, event: Any, happened: list[ev.Event]) -> None:
         self._is_pump_due = True
+        for stream_id in self.streams:  # their windows may have grown
+            self._retry(stream_id)
         happened.append(ev.LimitsChanged())
+
+    def _retry(self, stream_id: int) -> None:
+        """The window of this stream may have grown; stream 0 is none."""
+        if self.is_blocked(stream_id):
+            self._sendable.setdefault(stream_id)
 
     # inside
 
+    @property
+    def _has_room(self) -> bool:
+        window: int = self.h2.outbound_flow_control_window
+        return window > 0 and len(self.output) < OUTPUT_HIGH_BYTES
+
     def _frame_pending(self, stream_id: int) -> bool:
-        """Frame one DATA of what is pending; false when there is no room for it."""
-        if len(self.output) >= OUTPUT_HIGH_BYTES:
-            return False
+        """Frame one DATA of what is pending; false when the stream's window leaves no room."""
         stream = self.streams[stream_id]
         window: int = self.h2.local_flow_control_window(stream_id)
         room = min(window, self.h2.max_outbound_frame_size, MAX_DATA_FRAME_BYTES)
@@ -389,5 +378,14 @@ class Wire:
             self._forget(stream_id)
 
     def _forget(self, stream_id: int) -> None:
-        del self.streams[stream_id]
-        self._blocked.pop(stream_id, None)
+        self._release(self.streams.pop(stream_id))
+        self._sendable.pop(stream_id, None)
+        self.h2.forget(stream_id)
+
+    def _release(self, stream: WireStream) -> None:
+        stream.stop_reading()
+        self.budget.give_back(stream.headers_bytes)
+
+
+def _malformed(error: Exception) -> str:
+    return f"malformed HTTP/2: {error or error.__class__.__name__}"[:MAX_REASON_CHARS]
