@@ -57,6 +57,7 @@ PUBLIC_NAMES: dict[str, list[str]] = {
         "spec_of",
     ],
     "trio_driver.model": [
+        "ULIMIT_NAMES",
         "Capabilities",
         "Compute",
         "ConfigInvalidError",
@@ -80,6 +81,7 @@ PUBLIC_NAMES: dict[str, list[str]] = {
         "allowed_env",
         "describe_exit",
         "exit_result",
+        "parse_ulimits",
         "resources_of",
         "shell_status",
         "task_spec",

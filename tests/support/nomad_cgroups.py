@@ -9,7 +9,7 @@ from trio_driver._proto import driver_pb2
 from trio_driver.linux import cgroup
 
 V1_HIERARCHIES = ("freezer", "memory", "cpu")
-V2_CONTROLLERS = ("cpuset", "cpu", "memory")
+V2_CONTROLLERS = ("cpuset", "cpu", "memory", "pids")
 
 
 @contextmanager

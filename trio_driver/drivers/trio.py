@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 
 from trio_driver import hcl
-from trio_driver.model import ConfigInvalidError, TaskExit, TaskOptions
+from trio_driver.model import ULIMIT_NAMES, ConfigInvalidError, TaskExit, TaskOptions
 from trio_driver.sdk import Driver, PluginConfig, Task
 
 MAX_OOM_SCORE_ADJ = 1000
@@ -39,6 +39,22 @@ class TrioTaskConfig(msgspec.Struct, frozen=True, kw_only=True):
             "patterns in which * stands for any text."
         ),
     ] = []
+    cpu_hard_limit: Annotated[
+        bool,
+        hcl.doc(
+            "Whether the task gets no more CPU time than its share of the node, even if the rest is idle."
+        ),
+    ] = False
+    pids_limit: Annotated[
+        int | None, hcl.doc("Most processes and threads that the task may have at a time.")
+    ] = None
+    ulimit: Annotated[
+        dict[str, str],
+        hcl.doc(
+            'Limits of each process, "soft:hard" or one value for both, a number or unlimited: '
+            f"{', '.join(ULIMIT_NAMES)}."
+        ),
+    ] = {}
     cgroup_v2_override: Annotated[
         str,
         hcl.doc(
@@ -92,5 +108,8 @@ class TrioDriver(Driver[PluginConfig, TrioTaskConfig]):
         return TaskOptions(
             cgroup_v2_override=config.cgroup_v2_override,
             cgroup_v1_override=config.cgroup_v1_override,
+            cpu_hard_limit=config.cpu_hard_limit,
+            pids_limit=config.pids_limit,
+            ulimits=config.ulimit,
             denied_envvars=tuple(config.denied_envvars),
         )

@@ -17,11 +17,13 @@ Not chosen: process groups, for a task leaves one with setsid(2).
 
 import functools
 import logging
+import os
 from pathlib import Path
 
 import trio
 
 from trio_driver.executor.children import Children
+from trio_driver.executor.limits import limit_plan
 from trio_driver.executor.overrides import override_plan
 from trio_driver.executor.plan import ContainmentPlan, may_write, plan_containment, tier_of
 from trio_driver.linux import cgroup
@@ -72,6 +74,17 @@ class Containment:
                     "cgroup limit", f"{path} = {value}", error.strerror or str(error)
                 ) from error
 
+        for limit in self.plan.required:
+            try:
+                cgroup.write(limit.path, limit.value)
+            except OSError as error:
+                reason = (
+                    f"this host does not enforce it: no {limit.path}"
+                    if isinstance(error, FileNotFoundError)
+                    else error.strerror
+                )
+                raise LaunchError(limit.option, limit.value, str(reason)) from error
+
     def kill_nowait(self) -> bool:
         """Kill every process of the run once; whether any, or its cgroup, is still there."""
         # The counter adds up over the runs of a scope, so compare; and goes with a cgroup of ours, so look first.
@@ -116,7 +129,9 @@ def host_plan(run_name: str, spec: TaskSpec, options: TaskOptions) -> Containmen
     """
     mounts = host_mounts()
     plan = plan_containment(run_name, spec, mounts=mounts)
-    return override_plan(plan, run_name, options, mounts=mounts, exists=Path.is_dir)
+    plan = override_plan(plan, run_name, options, mounts=mounts, exists=Path.is_dir)
+    cores = os.cpu_count() or 1
+    return limit_plan(plan, run_name, spec, options, mounts=mounts, cores=cores)
 
 
 def host_tier() -> Tier:

@@ -60,6 +60,9 @@ class LaunchPlan:
     """v1 cgroups."""
     credentials: Credentials | None
     limits: ProcessLimits
+    ulimits: Mapping[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
+    """Soft and hard limit by name; unlike `limits`, which are the agent's, those that the job asked
+    for: one that cannot be set is an error."""
     oom_score_adj: int = 0
     no_new_privs: bool = False
     has_terminal: bool = False
@@ -169,6 +172,7 @@ def _follow(plan: LaunchPlan, executor_pid: int, report: int) -> None:
         with _Step("terminal", ""):
             make_controlling(0)
     _apply_limits(plan.limits)
+    _apply_ulimits(plan.ulimits)
     if plan.credentials is not None:
         with _Step("user", plan.credentials.name):
             os.setgroups(plan.credentials.groups)
@@ -239,3 +243,12 @@ def _apply_limits(limits: ProcessLimits) -> None:
             except (ValueError, PermissionError):
                 # Only root may raise a hard limit again; a lower one than the agent's is the safe side.
                 continue
+
+
+def _apply_ulimits(ulimits: Mapping[str, tuple[int, int]]) -> None:
+    for name, (soft, hard) in ulimits.items():
+        with _Step("ulimit", f"{name} = {soft}:{hard}"):
+            try:
+                resource.setrlimit(getattr(resource, f"RLIMIT_{name.upper()}"), (soft, hard))
+            except ValueError as error:  # what Python makes of the kernel's refusal
+                raise PermissionError(errno.EPERM, os.strerror(errno.EPERM)) from error

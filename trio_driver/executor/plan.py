@@ -30,6 +30,15 @@ def may_write(path: Path) -> bool:
     return os.access(path, os.W_OK)
 
 
+@dataclass(frozen=True, slots=True)
+class RequiredLimit:
+    """A limit that the job asked for by `option`: an error where it cannot be set."""
+
+    option: str
+    path: Path
+    value: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainmentPlan:
     """Which cgroups a run gets, and what is written to them."""
@@ -40,6 +49,8 @@ class ContainmentPlan:
     joined_paths: tuple[Path, ...] = ()
     """v1 cgroups that the workload joins."""
     limits: tuple[tuple[Path, str], ...] = ()
+    """Of the job's resources; left out where the host has no such controller."""
+    required: tuple[RequiredLimit, ...] = ()
     memory_path: Path | None = None
     """The cgroup whose out-of-memory kills are the task's."""
 

@@ -41,6 +41,7 @@ from trio_driver.model import (
     TaskExit,
     TaskOptions,
     TaskSpec,
+    parse_ulimits,
 )
 from trio_driver.spawner import ProcessLimits
 from trio_driver.state import ExecutorRecord, ExitRecord, Run, Tier
@@ -334,6 +335,7 @@ class TaskRun:
             joined=self._containment.plan.joined_paths,
             credentials=self._credentials,
             limits=self.limits,
+            ulimits=parse_ulimits(self.options.ulimits),
             oom_score_adj=oom_score_adj,
             no_new_privs=self._containment.plan.tier is Tier.NONE,
         )

@@ -25,8 +25,10 @@ from trio_driver.model.errors import (
 from trio_driver.model.exit import Exited, Lost, Signaled, TaskExit, describe_exit, shell_status
 from trio_driver.model.options import TaskOptions
 from trio_driver.model.task import Compute, Resources, TaskEvent, TaskSpec
+from trio_driver.model.ulimits import ULIMIT_NAMES, parse_ulimits
 
 __all__ = [
+    "ULIMIT_NAMES",
     "Capabilities",
     "Compute",
     "ConfigInvalidError",
@@ -50,6 +52,7 @@ __all__ = [
     "allowed_env",
     "describe_exit",
     "exit_result",
+    "parse_ulimits",
     "resources_of",
     "shell_status",
     "task_spec",

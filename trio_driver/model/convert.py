@@ -25,6 +25,7 @@ def resources_of(message: driver_pb2.Resources) -> Resources:
         hard = linux.memory_limit_bytes
     return Resources(
         cpu_shares_mhz=linux.cpu_shares or message.allocated_resources.cpu.cpu_shares,
+        cpu_share=linux.PercentTicks,
         memory_hard_bytes=hard,
         memory_soft_bytes=soft,
         cpuset_cpus=linux.cpuset_cpus,

@@ -12,6 +12,10 @@ from dataclasses import dataclass, field
 
 from trio_driver.model.denied import DeniedIds
 from trio_driver.model.errors import ConfigInvalidError
+from trio_driver.model.ulimits import parse_ulimits
+
+MAX_PIDS = 1 << 22
+"""More pids than the kernel has. Source: PID_MAX_LIMIT."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +32,12 @@ class TaskOptions:
     cgroup_v1_override: Mapping[str, str] = field(default_factory=dict[str, str])
     """Existing v1 cgroups by controller, each below the controller's mount: joined instead of
     Nomad's, and no limit is written."""
+    cpu_hard_limit: bool = False
+    """Whether the task gets no more CPU time than its share of the node, not even idle one."""
+    pids_limit: int | None = None
+    """Most processes and threads that the task may have at a time."""
+    ulimits: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Limits of each process: `{"nofile": "2048:4096", "core": "0"}`."""
     denied_envvars: tuple[str, ...] = ()
     """Patterns of variables that the task does not get; `*` stands for any text."""
     denied_ids: DeniedIds = field(default_factory=DeniedIds)
@@ -47,6 +57,21 @@ class TaskOptions:
                     f'cgroup_v1_override.{controller} "" is not accepted: name an existing cgroup'
                 )
         _refuse_ways_up("cgroup_v1_override", self.cgroup_v1_override.values())
+        parse_ulimits(self.ulimits)
+        self._check_limits()
+
+    def _check_limits(self) -> None:
+        asked = {"cpu_hard_limit": self.cpu_hard_limit, "pids_limit": self.pids_limit is not None}
+        if self.has_override and any(asked.values()):
+            option = next(name for name, is_asked in asked.items() if is_asked)
+            raise ConfigInvalidError(
+                f"{option} cannot be combined with cgroup_v1_override or cgroup_v2_override: "
+                "the limits of such a cgroup are its owner's"
+            )
+        if self.pids_limit is not None and not 1 <= self.pids_limit <= MAX_PIDS:
+            raise ConfigInvalidError(
+                f"pids_limit {self.pids_limit} is not accepted; expected 1 to {MAX_PIDS}"
+            )
 
     @property
     def has_override(self) -> bool:

@@ -18,11 +18,13 @@ class Compute:
 class Resources:
     """The limits of one task.
 
+    `cpu_share` is the part of the node's compute that the job has, 0 when nothing was said.
     `memory_hard_bytes` is None for "no hard limit" (memory_max = -1), 0 for "nothing was said";
     `memory_soft_bytes` is 0 unless the job sets memory_max (nomad-protocol §4.3).
     """
 
     cpu_shares_mhz: int = 0
+    cpu_share: float = 0.0
     memory_hard_bytes: int | None = 0
     memory_soft_bytes: int = 0
     cpuset_cpus: str = ""
