@@ -117,6 +117,7 @@ PUBLIC_NAMES: dict[str, list[str]] = {
         "locks",
         "lookup",
         "make_controlling",
+        "name_of_signal",
         "open_beneath",
         "open_fifo_reader",
         "open_fifo_writer",

@@ -38,6 +38,16 @@ async def test_the_signal_is_the_jobs_and_its_task_may_end_by_itself(name: str) 
         assert_exited(await host.plugin.wait(task), 7)
 
 
+@pytest.mark.parametrize("name", ["SIGNULL", "SIGRTMIN+3", "SIGSTOP"])
+async def test_a_signal_that_ends_nobody_or_has_no_name_of_its_own_stops_too(name: str) -> None:
+    async with open_host() as host:
+        task = host.sh(SLEEP)
+        await host.start(task)
+        await task.out.wait_for("ready")
+        await host.plugin.stop(task, grace_s=0.2, signal_name=name)
+        assert (await host.plugin.wait(task)).result.signal
+
+
 async def test_a_deaf_task_is_killed_after_its_grace_time() -> None:
     async with open_host() as host:
         task = host.sh(DEAF)

@@ -161,13 +161,19 @@ def test_the_cpuset_of_nomad_is_joined_where_it_exists() -> None:
     share = V1["cpuset"] / "nomad/share"
     task = spec(cpuset_cgroup=str(share))
     for host in (HYBRID_HOST, V1_HOST):
-        assert share in plan(host, task, exists=anything).joined_paths
-        assert share not in plan(host, task, exists=nothing).joined_paths
+        assert plan(host, task, exists=anything).cpuset_path == share
+        assert plan(host, task, exists=nothing).cpuset_path is None
 
 
 def test_a_cpuset_that_is_not_below_its_hierarchy_is_not_joined() -> None:
     made = plan(HYBRID_HOST, spec(cpuset_cgroup="/etc"), exists=anything)
-    assert Path("/etc") not in made.joined_paths
+    assert made.cpuset_path is None
+
+
+def test_a_cpuset_of_the_tasks_own_gets_its_cpus_from_us() -> None:
+    own = V1["cpuset"] / "nomad/reserve/alloc.web"
+    made = plan(HYBRID_HOST, spec(cpuset_cgroup=str(own), cpuset_cpus="1"), exists=anything)
+    assert dict(made.limits)[own / "cpuset.cpus"] == "1"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trio_driver.linux import UnknownSignalError, signum_of
+from trio_driver.linux import UnknownSignalError, name_of_signal, signum_of
 
 # nomad-protocol.md, Appendix C: the names that a job can be registered with.
 NOMADS = (
@@ -75,3 +75,8 @@ def test_any_text_gives_a_valid_signal_or_its_own_error(text: str) -> None:
     except UnknownSignalError:
         return
     assert signum in {0, *signal.valid_signals()}
+
+
+@pytest.mark.parametrize("signum", sorted({0, *signal.valid_signals()}))
+def test_every_signal_has_a_name_that_is_read_back(signum: int) -> None:
+    assert signum_of(name_of_signal(signum)) == signum

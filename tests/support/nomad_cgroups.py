@@ -26,9 +26,11 @@ def nomad_cgroups(config: driver_pb2.TaskConfig) -> Generator[list[Path]]:
             made = [mounts.v1[each] / "nomad" / name for each in ("memory", "freezer", "cpu")]
             for path in made:
                 path.mkdir(parents=True)
-            share = _v1_share(mounts.v1["cpuset"])
+            share = mounts.v1["cpuset"] / "nomad" / "share"
+            if not share.exists():  # one that is there is an agent's: it would be missed
+                made.append(share)
+            _fill_cpusets(share)
             config.resources.linux_resources.cpuset_cgroup = str(share)
-            made.append(share)
             yield made[:3]
         else:
             assert mounts.unified is not None
@@ -38,21 +40,18 @@ def nomad_cgroups(config: driver_pb2.TaskConfig) -> Generator[list[Path]]:
             yield made
     finally:
         for path in made:
-            with contextlib.suppress(OSError):  # a share may be a living agent's
+            with contextlib.suppress(OSError):  # a parent may be a living agent's
                 path.rmdir()
                 path.parent.rmdir()
 
 
-def _v1_share(root: Path) -> Path:
+def _fill_cpusets(share: Path) -> None:
     """A cpuset takes no process before it has cpus and mems."""
-    path = root
-    for part in ("nomad", "share"):
-        parent, path = path, path / part
+    for path in (share.parent, share):
         path.mkdir(exist_ok=True)
         for file in ("cpuset.cpus", "cpuset.mems"):
             if not cgroup.read(path / file).strip():
-                cgroup.write(path / file, cgroup.read(parent / file).strip())
-    return path
+                cgroup.write(path / file, cgroup.read(path.parent / file).strip())
 
 
 def _v2_scope(root: Path, name: str) -> Path:

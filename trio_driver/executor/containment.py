@@ -41,6 +41,8 @@ class Containment:
 
     def __init__(self, plan: ContainmentPlan, children: Children) -> None:
         self.plan = plan
+        self.joined_paths = plan.joined_paths
+        """v1 cgroups that the workload joins; complete once it is made."""
         self.oom_killed = False
         """Whether the kernel killed a process of the run for its memory: seen so far, before each
         kill of ours."""
@@ -73,6 +75,15 @@ class Containment:
                 raise LaunchError(
                     "cgroup limit", f"{path} = {value}", error.strerror or str(error)
                 ) from error
+        self._add_cpuset()
+
+    def _add_cpuset(self) -> None:
+        if (path := self.plan.cpuset_path) is None:
+            return
+        if cgroup.takes_processes(path):
+            self.joined_paths = (*self.plan.joined_paths, path)
+        else:  # Nomad fills its share only when a task comes or goes; its own executors warn, too
+            LOGGER.warning("%s has no CPUs: the task is not bound to any", path)
 
         for limit in self.plan.required:
             try:

@@ -92,6 +92,8 @@ def _override_v1(
         plan = replace(plan, joined_paths=(*others, path))
         if controller == "memory":
             plan = replace(plan, memory_path=path)
+        if controller == "cpuset":
+            plan = replace(plan, cpuset_path=None)
     return plan
 
 

@@ -48,6 +48,8 @@ class ContainmentPlan:
     own_paths: tuple[Path, ...] = ()
     joined_paths: tuple[Path, ...] = ()
     """v1 cgroups that the workload joins."""
+    cpuset_path: Path | None = None
+    """Nomad's v1 cpuset: joined, too, if it has CPUs by then; one without takes no process."""
     limits: tuple[tuple[Path, str], ...] = ()
     """Of the job's resources; left out where the host has no such controller."""
     required: tuple[RequiredLimit, ...] = ()
@@ -137,6 +139,7 @@ def _plan_hybrid(
         joined_paths=tuple(joined),
         limits=tuple(_v1_limits(limited, spec.resources)),
         memory_path=limited.get("memory"),
+        cpuset_path=limited.get("cpuset"),
     )
 
 
@@ -158,6 +161,7 @@ def _plan_freezer(
         joined_paths=(own, *(path for path in joined if path != nomad)),
         limits=tuple(_v1_limits(limited, spec.resources)),
         memory_path=limited.get("memory"),
+        cpuset_path=limited.get("cpuset"),
     )
 
 
@@ -185,15 +189,17 @@ def _v1_paths(
         joined.append(path)
         if name in V1_LIMIT_HIERARCHIES:
             limited[name] = path
-    cpuset = Path(spec.resources.cpuset_cgroup) if spec.resources.cpuset_cgroup else None
-    if (
-        cpuset is not None
-        and "cpuset" in mounts.v1
-        and cpuset.is_relative_to(mounts.v1["cpuset"])
-        and exists(cpuset)
-    ):
-        joined.append(cpuset)
+    if (cpuset := _nomad_cpuset(spec, mounts, exists)) is not None:
+        limited["cpuset"] = cpuset
     return joined, made, limited
+
+
+def _nomad_cpuset(
+    spec: TaskSpec, mounts: cgroup.Mounts, exists: Callable[[Path], bool]
+) -> Path | None:
+    path, root = Path(spec.resources.cpuset_cgroup), mounts.v1.get("cpuset")
+    is_one = root is not None and path != root and path.is_relative_to(root) and exists(path)
+    return path if is_one else None
 
 
 def _v2_limits(path: Path, resources: Resources) -> list[tuple[Path, str]]:
@@ -221,4 +227,7 @@ def _v1_limits(paths: dict[str, Path], resources: Resources) -> list[tuple[Path,
             limits.append((memory / "memory.soft_limit_in_bytes", str(resources.memory_soft_bytes)))
     if (cpu := paths.get("cpu")) and resources.cpu_shares_mhz:
         limits.append((cpu / "cpu.shares", str(max(2, resources.cpu_shares_mhz))))
+    if (cpuset := paths.get("cpuset")) and resources.cpuset_cpus:
+        # Nomad makes a cpuset for a task with cores of its own, and leaves it to the driver to fill it.
+        limits.append((cpuset / "cpuset.cpus", resources.cpuset_cpus))
     return limits

@@ -332,7 +332,7 @@ class TaskRun:
             stdout=self.output.stdout.writer,
             stderr=self.output.stderr.writer,
             born_in=self._containment.plan.born_in,
-            joined=self._containment.plan.joined_paths,
+            joined=self._containment.joined_paths,
             credentials=self._credentials,
             limits=self.limits,
             ulimits=parse_ulimits(self.options.ulimits),

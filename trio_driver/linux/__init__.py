@@ -58,7 +58,7 @@ from trio_driver.linux.pty import (
     open_terminal,
     set_terminal_size,
 )
-from trio_driver.linux.signals import UnknownSignalError, signum_of
+from trio_driver.linux.signals import UnknownSignalError, name_of_signal, signum_of
 from trio_driver.linux.unix_socket import listen_unix
 from trio_driver.linux.user import Credentials, UserNotFoundError, lookup
 
@@ -91,6 +91,7 @@ __all__ = [
     "locks",
     "lookup",
     "make_controlling",
+    "name_of_signal",
     "open_beneath",
     "open_fifo_reader",
     "open_fifo_writer",

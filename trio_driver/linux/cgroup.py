@@ -30,6 +30,7 @@ from trio_driver.linux.cgroup_tree import (
     make,
     procs,
     remove_tree,
+    takes_processes,
     walk,
 )
 from trio_driver.linux.cgroup_watch import PopulatedWatch, watch
@@ -55,6 +56,7 @@ __all__ = [
     "procs",
     "read",
     "remove_tree",
+    "takes_processes",
     "thaw",
     "walk",
     "watch",

@@ -66,6 +66,14 @@ def join_thread(path: Path) -> None:
     write(path / "tasks", "0")
 
 
+def takes_processes(path: Path) -> bool:
+    """Whether a v1 cpuset has what a process needs: one without CPUs or memory nodes refuses all
+    (ENOSPC), one that is gone takes none."""
+    with contextlib.suppress(FileNotFoundError):
+        return all(read(path / name).strip() for name in ("cpuset.cpus", "cpuset.mems"))
+    return False
+
+
 def procs(path: Path, *, recursive: bool = False) -> list[int]:
     """Pids in the cgroup at `path` (`recursive`: and below) that have one here; [] when it is gone.
 

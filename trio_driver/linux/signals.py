@@ -62,3 +62,12 @@ def _member(name: str, signum: int) -> int:
         return signal.Signals(signum)
     except ValueError:  # 0, and the real-time signals between the first and the last
         return signum
+
+
+def name_of_signal(signum: int) -> str:
+    """As people write it, and `signum_of` reads it."""
+    if signum == 0:
+        return "SIGNULL"
+    if signal.SIGRTMIN < signum < signal.SIGRTMAX:
+        return f"SIGRTMIN+{signum - signal.SIGRTMIN}"
+    return signal.Signals(signum).name

@@ -14,7 +14,7 @@ import trio
 
 from trio_driver._proto import executor_pb2
 from trio_driver.executor import ask_executor
-from trio_driver.linux import UnknownSignalError, signum_of
+from trio_driver.linux import UnknownSignalError, name_of_signal, signum_of
 from trio_driver.model import ConfigInvalidError, DriverError, ExecutorLostError, NotRunningError
 from trio_driver.sdk.tasks import KnownTask, Tasks
 from trio_driver.state import RecordError, StateDirectory, destroy_run, end_run
@@ -48,7 +48,7 @@ async def stop_task(tasks: Tasks, task_id: str, *, grace_s: float, signal_name: 
     signum = _stop_signal(tasks, task, signal_name)
     tasks.tell(
         task,
-        f"Stopping: {signal.Signals(signum).name}, then SIGKILL after {grace_s:g} s"
+        f"Stopping: {name_of_signal(signum)}, then SIGKILL after {grace_s:g} s"
         if grace_s > 0
         else "Stopping: SIGKILL",
     )
