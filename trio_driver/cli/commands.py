@@ -153,6 +153,24 @@ def logs(
     ctx.exit(show_logs(task, state_dir, streams=wanted, **options))
 
 
+@cli.command()
+@click.option("--repair", "repairs", is_flag=True, help="Do what is told beside each finding.")
+@JSON
+@STATE_DIR
+@click.pass_context
+def fsck(ctx: click.Context, repairs: bool, as_json: bool, state_dir: str | None) -> None:
+    """Find what is left of what no longer lives, and say what to do about it.
+
+    Compares the state directory with cgroups, sockets, locks and processes. What a living executor,
+    spawner or plugin owns is left alone, and so are cgroups of other state directories. Changes
+    nothing without --repair; safe while plugins and tasks run. Exits with 1 when anything is left
+    to be done.
+    """
+    from trio_driver.cli.fsck import check
+
+    ctx.exit(check(state_dir, repairs=repairs, as_json=as_json))
+
+
 def run_command_line(arguments: Sequence[str]) -> int:
     """Run the command that `arguments` name; returns the exit code."""
     try:

@@ -39,7 +39,12 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.0005, 0.02
 class Containment:
     """The containment of the run of this process, from before it is made until it is removed."""
 
-    def __init__(self, plan: ContainmentPlan, children: Children) -> None:
+    def __init__(self, plan: ContainmentPlan, children: Children, *, owner: str = "") -> None:
+        """Nothing is made yet.
+
+        Args:
+            owner: the state directory that has the run's record; noted with each cgroup.
+        """
         self.plan = plan
         self.joined_paths = plan.joined_paths
         """v1 cgroups that the workload joins; complete once it is made."""
@@ -47,6 +52,7 @@ class Containment:
         """Whether the kernel killed a process of the run for its memory: seen so far, before each
         kill of ours."""
         self._children = children
+        self._owner = owner
         self._kill_fd: int | None = None
         self._oom_kills_before = 0
 
@@ -62,6 +68,8 @@ class Containment:
                 cgroup.make(path)
             except OSError as error:
                 raise LaunchError("cgroup", str(path), error.strerror or str(error)) from error
+            if self._owner:
+                cgroup.set_owner(path, self._owner)
         if self.plan.kill_path is not None:
             # Opened now, so that a full descriptor table cannot stop the kill.
             self._kill_fd = cgroup.open_kill(self.plan.kill_path)

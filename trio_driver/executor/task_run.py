@@ -231,7 +231,8 @@ class TaskRun:
         plan = self._plan_containment(self.run.name, self.spec, self.options)
         # The record first: whoever finds it must be able to remove what is made next.
         self.run.write_executor(msgspec.structs.replace(self._record, containment=plan.record()))
-        self._containment = Containment(plan, self.children)
+        owner = str(self.run.state_path)
+        self._containment = Containment(plan, self.children, owner=owner)
         self._containment.make()
 
     async def _empty_containment(self) -> bool:

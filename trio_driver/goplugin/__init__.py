@@ -16,6 +16,7 @@ from trio_driver.goplugin.handshake import (
     host_environment,
 )
 from trio_driver.goplugin.hclog import LINE_LIMIT_BYTES, Level, LogReader, LogRecord, encode_record
+from trio_driver.goplugin.listener import stale_sockets
 from trio_driver.goplugin.log_handler import TRACE, HclogHandler
 from trio_driver.goplugin.process import PluginProcess, prepare_process
 from trio_driver.goplugin.reattach import ReattachConfig, ReattachError
@@ -46,4 +47,5 @@ __all__ = [
     "prepare_process_once",
     "reattach",
     "serve_plugin",
+    "stale_sockets",
 ]

@@ -91,16 +91,25 @@ def _share(path: PurePosixPath, group: str) -> None:
     os.chmod(path, 0o660)
 
 
-def remove_stale_sockets(directory: PurePosixPath) -> int:
-    """Remove the sockets of killed plugins of this user from `directory`; return how many."""
-    removed = 0
+def stale_sockets(directory: PurePosixPath) -> list[Path]:
+    """The sockets of killed plugins of this user in `directory`."""
+    found: list[Path] = []
     with contextlib.suppress(OSError):
         for path in Path(directory).glob(f"*{SOCKET_PREFIX}*.sock"):
             min_age_s = 0.0 if path.name.startswith(SOCKET_PREFIX) else _YOUNG_S
-            with contextlib.suppress(OSError):  # another plugin is doing the same
+            with contextlib.suppress(OSError):  # another plugin is removing them
                 if _is_stale(path, min_age_s):
-                    path.unlink()
-                    removed += 1
+                    found.append(path)
+    return found
+
+
+def remove_stale_sockets(directory: PurePosixPath) -> int:
+    """Remove the sockets of killed plugins of this user from `directory`; return how many."""
+    removed = 0
+    for path in stale_sockets(directory):
+        with contextlib.suppress(OSError):  # another plugin is doing the same
+            path.unlink()
+            removed += 1
     return removed
 
 

@@ -23,6 +23,7 @@ from trio_driver.linux.cgroup_kill import (
     thaw,
 )
 from trio_driver.linux.cgroup_mounts import Mounts, find_mounts, of
+from trio_driver.linux.cgroup_owner import owner, set_owner
 from trio_driver.linux.cgroup_tree import (
     is_populated,
     join,
@@ -53,9 +54,11 @@ __all__ = [
     "of",
     "oom_kill_count",
     "open_kill",
+    "owner",
     "procs",
     "read",
     "remove_tree",
+    "set_owner",
     "takes_processes",
     "thaw",
     "walk",

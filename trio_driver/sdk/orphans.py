@@ -22,6 +22,7 @@ from trio_driver.sdk.tasks import Tasks
 from trio_driver.spawner import remove_stale_files
 from trio_driver.state import (
     LOST_REASON,
+    RECORD_LIFE_S,
     RecordError,
     Run,
     RunState,
@@ -33,10 +34,6 @@ from trio_driver.state import (
 )
 
 LOGGER = logging.getLogger("trio_driver.sdk")
-
-RECORD_LIFE_S = 24 * 3600.0
-"""An agent asks for its tasks within seconds of its start; one that is down for longer than a day
-starts anew."""
 
 LOOKS_PER_GRACE = 10
 """How often orphans are looked for within one grace time."""

@@ -3,8 +3,9 @@ behind."""
 
 from trio_driver.spawner.build import build_id
 from trio_driver.spawner.client import SpawnedExecutor, Spawner, SpawnError
+from trio_driver.spawner.files import files_of, remove_files, remove_stale_files, stale_builds
 from trio_driver.spawner.messages import ProcessLimits, SpawnRequest
-from trio_driver.spawner.zygote import RunExecutor, remove_stale_files, run_spawner
+from trio_driver.spawner.zygote import RunExecutor, run_spawner
 
 __all__ = [
     "ProcessLimits",
@@ -14,6 +15,9 @@ __all__ = [
     "SpawnedExecutor",
     "Spawner",
     "build_id",
+    "files_of",
+    "remove_files",
     "remove_stale_files",
     "run_spawner",
+    "stale_builds",
 ]

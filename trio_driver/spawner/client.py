@@ -26,6 +26,7 @@ from trio_util import AsyncValue, wait_any
 
 from trio_driver.linux import ProcessId, has_ended, identify, open_pidfd, signal_pidfd, wait_pidfd
 from trio_driver.model import DriverError
+from trio_driver.spawner.files import log_path_of, socket_path_of
 from trio_driver.spawner.messages import (
     MAX_MESSAGE_BYTES,
     MessageError,
@@ -34,7 +35,7 @@ from trio_driver.spawner.messages import (
     decode,
     encode,
 )
-from trio_driver.spawner.zygote import READY, log_path_of, socket_path_of
+from trio_driver.spawner.zygote import READY
 from trio_driver.state import StateDirectory
 
 LOGGER = logging.getLogger("trio_driver.spawner")

@@ -25,7 +25,7 @@ from trio_driver.state import (
     RunState,
     StateDirectory,
     fence_owner,
-    kill_containment,
+    kill_remains,
     kill_run,
     read_executor_or_none,
     settle_run,
@@ -158,8 +158,7 @@ class Watch:
         signal_pidfd(pidfd, signal.SIGKILL)
 
     def _settle(self, run: Run) -> None:
-        record = read_executor_or_none(run)
-        if record is not None and kill_containment(record):
+        if kill_remains(run):
             return
         del self._settling[run.name]
         try:

@@ -25,8 +25,6 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 
 from trio_driver.linux import (
     ProcessId,
@@ -35,6 +33,7 @@ from trio_driver.linux import (
     set_child_subreaper,
     set_name,
 )
+from trio_driver.spawner.files import lock_path_of, log_path_of, socket_path_of
 from trio_driver.spawner.home import enter_home, leave_home
 from trio_driver.spawner.messages import (
     MAX_MESSAGE_BYTES,
@@ -46,7 +45,7 @@ from trio_driver.spawner.messages import (
 )
 from trio_driver.spawner.pages import keep_pages_shared
 from trio_driver.spawner.watch import Watch, Watched
-from trio_driver.state import Fence, StateDirectory, open_free_fence
+from trio_driver.state import Fence, StateDirectory
 
 LOGGER = logging.getLogger("trio_driver.spawner")
 
@@ -69,18 +68,6 @@ BACKLOG = 128
 READY, HELD = b"r", b"h"
 """What a new spawner tells the plugin that started it: it listens, or another one of its build
 does."""
-
-
-def socket_path_of(state: StateDirectory, build: str) -> Path:
-    return state.path / f"spawner-{build}.socket"
-
-
-def lock_path_of(state: StateDirectory, build: str) -> Path:
-    return state.path / f"spawner-{build}.lock"
-
-
-def log_path_of(state: StateDirectory, build: str) -> Path:
-    return state.path / f"spawner-{build}.log"
 
 
 def run_spawner(
@@ -132,17 +119,6 @@ def _tell_starter(ready_fd: int, word: bytes) -> bool:
     finally:
         os.close(ready_fd)
     return True
-
-
-def remove_stale_files(state: StateDirectory) -> None:
-    """Remove what a killed spawner left, of whatever build: its lock is free."""
-    for lock_path in state.path.glob("spawner-*.lock"):
-        build = lock_path.stem.removeprefix("spawner-")
-        with suppress(FileNotFoundError), open_free_fence(lock_path) as is_free:
-            if is_free:
-                socket_path_of(state, build).unlink(missing_ok=True)
-                log_path_of(state, build).unlink(missing_ok=True)
-                lock_path.unlink(missing_ok=True)
 
 
 class _Zygote:

@@ -1,11 +1,21 @@
 """What survives us on disk: one directory a run, one lock file a task, and how to end a run from it
 alone."""
 
+from trio_driver.state.cgroups import run_cgroups
+from trio_driver.state.clearing import (
+    Step,
+    clear_under_fence,
+    empty_step,
+    remove_cgroup_step,
+    remove_step,
+    settle_step,
+)
 from trio_driver.state.directory import (
     Run,
     RunState,
     StateDirectory,
     fence_name,
+    remove_doomed,
 )
 from trio_driver.state.fence import (
     Fence,
@@ -13,6 +23,7 @@ from trio_driver.state.fence import (
     kill_fence_owner,
     open_free_fence,
     remove_free_fence,
+    try_hold_fence,
 )
 from trio_driver.state.opening import (
     StateDirectoryError,
@@ -28,17 +39,20 @@ from trio_driver.state.reaper import (
     destroy_run,
     end_run,
     kill_containment,
+    kill_remains,
     kill_run,
     read_executor_or_none,
     remove_free_fences,
     settle_run,
 )
 from trio_driver.state.records import (
+    RECORD_LIFE_S,
     CommitRecord,
     ContainmentRecord,
     EventRecord,
     ExecutorRecord,
     ExitRecord,
+    LaterRecordError,
     RecordError,
     Tier,
     scope_name,
@@ -47,34 +61,46 @@ from trio_driver.state.records import (
 __all__ = [
     "KILL_LIMIT_S",
     "LOST_REASON",
+    "RECORD_LIFE_S",
     "CommitRecord",
     "ContainmentRecord",
     "EventRecord",
     "ExecutorRecord",
     "ExitRecord",
     "Fence",
+    "LaterRecordError",
     "RecordError",
     "Remains",
     "Run",
     "RunState",
     "StateDirectory",
     "StateDirectoryError",
+    "Step",
     "StuckError",
     "Tier",
+    "clear_under_fence",
     "default_path",
     "destroy_run",
+    "empty_step",
     "end_run",
     "fence_name",
     "fence_owner",
     "find_state_directory",
     "kill_containment",
     "kill_fence_owner",
+    "kill_remains",
     "kill_run",
     "open_free_fence",
     "open_state_directory",
     "read_executor_or_none",
+    "remove_cgroup_step",
+    "remove_doomed",
     "remove_free_fence",
     "remove_free_fences",
+    "remove_step",
+    "run_cgroups",
     "scope_name",
     "settle_run",
+    "settle_step",
+    "try_hold_fence",
 ]

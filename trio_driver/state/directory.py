@@ -100,6 +100,11 @@ class Run:
         return self.path.name
 
     @property
+    def state_path(self) -> Path:
+        """The state directory, without a link in its path."""
+        return Path(os.path.realpath(self.path.parent.parent))
+
+    @property
     def fence(self) -> str:
         """The name of the lock that this run's executor holds."""
         return self.path.name.partition("-")[0]
@@ -285,7 +290,7 @@ class StateDirectory:
 
     def run_of(self, *, task_id: str, alloc_id: str, task_name: str) -> Run:
         """The directory that a new run of this task has, whether it exists or not."""
-        return self._run(f"{fence_name(alloc_id, task_name)}-{_short_hash(task_id)}")
+        return self.run_named(f"{fence_name(alloc_id, task_name)}-{_short_hash(task_id)}")
 
     def find(self, task_id: str) -> Run | None:
         """The run with this task id, if there is a directory of it."""
@@ -300,11 +305,19 @@ class StateDirectory:
             names = []
         for name in names:
             if not name.startswith("."):
-                yield self._run(name)
+                yield self.run_named(name)
+
+    def doomed_runs(self) -> list[Path]:
+        """Directories of runs whose removal has begun, and perhaps was cut short by a crash."""
+        return sorted((self.path / "runs").glob(".*"))
+
+    def lock_paths(self) -> list[Path]:
+        """The lock files of all tasks, held or not."""
+        return sorted((self.path / "locks").glob("*"))
 
     def remove_doomed_runs(self) -> None:
         """Finish removals that a crash cut short."""
-        for path in (self.path / "runs").glob(".*"):
+        for path in self.doomed_runs():
             remove_doomed(path)
 
     def runs_of_fence(self, fence: str) -> list[Run]:
@@ -314,5 +327,6 @@ class StateDirectory:
     def lock_path(self, fence: str) -> Path:
         return self.path / "locks" / fence
 
-    def _run(self, name: str) -> Run:
+    def run_named(self, name: str) -> Run:
+        """The run whose directory has this name, whether it exists or not."""
         return Run(self.path / "runs" / name, self.durable)

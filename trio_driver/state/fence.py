@@ -92,6 +92,20 @@ def open_free_fence(path: Path) -> Generator[bool]:
         os.close(fd)
 
 
+@contextmanager
+def try_hold_fence(path: Path) -> Generator[bool]:
+    """As `open_free_fence`, but the file is made if it is missing: nobody else can take it then.
+
+    Who removes it, too, does so within the block.
+    """
+    fence = Fence.try_take(path)
+    try:
+        yield fence is not None
+    finally:
+        if fence is not None:
+            os.close(fence.fd)
+
+
 def remove_free_fence(path: Path) -> None:
     """Remove the lock file at `path` if nobody holds it."""
     with suppress(FileNotFoundError), open_free_fence(path) as is_free:

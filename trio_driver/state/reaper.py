@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,9 +29,10 @@ from trio_driver.linux import (
     signal_pidfd,
 )
 from trio_driver.model import DriverError, Lost
+from trio_driver.state.cgroups import cgroups_of_run
 from trio_driver.state.directory import Run, StateDirectory
 from trio_driver.state.fence import fence_owner, kill_fence_owner, remove_free_fence
-from trio_driver.state.records import ExecutorRecord, ExitRecord, RecordError, scope_name
+from trio_driver.state.records import ExecutorRecord, ExitRecord, RecordError
 
 LOGGER = logging.getLogger("trio_driver.state")
 
@@ -93,6 +94,14 @@ def kill_run(run: Run) -> Remains:
     return Remains((executor.pid,) if is_alive(executor) else (), cgroups)
 
 
+def kill_cgroups(paths: Iterable[Path]) -> tuple[str, ...]:
+    """Kill every process in the cgroups once and remove what is empty; those that are still there."""
+    paths = list(paths)
+    for path in paths:
+        cgroup.kill(path)
+    return tuple(str(path) for path in paths if not cgroup.remove_tree(path))
+
+
 def kill_containment(record: ExecutorRecord) -> tuple[str, ...]:
     """Kill every process in the run's cgroup and remove what is empty; the cgroups that are still
     there."""
@@ -106,6 +115,15 @@ def kill_containment(record: ExecutorRecord) -> tuple[str, ...]:
     except OSError as error:
         LOGGER.error("cannot empty a cgroup: %s", error)
         return containment.own_paths
+
+
+def kill_remains(run: Run) -> tuple[str, ...]:
+    """As `kill_containment`, for a run whose record may be unreadable: its cgroups carry its name."""
+    try:
+        record = run.read_executor()
+    except RecordError:
+        return kill_cgroups(cgroups_of_run(run.name))
+    return () if record is None else kill_containment(record)
 
 
 async def end_run(run: Run, *, reason: str) -> ExitRecord | None:
@@ -165,7 +183,7 @@ async def destroy_run(state: StateDirectory, run: Run) -> None:
 def remove_free_fences(state: StateDirectory) -> None:
     """Remove the lock files that no executor holds and no run has: a crash may leave them."""
     fences = {run.fence for run in state.runs()}
-    for path in (state.path / "locks").glob("*"):
+    for path in state.lock_paths():
         if path.name not in fences:
             remove_free_fence(path)
 
@@ -210,21 +228,9 @@ def _kill_unrecorded_owner(run: Run) -> Remains:
 def _kill_unreadable(run: Run) -> Remains:
     """Kill a run whose record cannot be believed (a downgrade, a disk): what is its own carries its
     name."""
-    cgroups = list(_cgroups_named(scope_name(run.name), f"{run.name}.scope"))
-    for path in cgroups:
-        cgroup.kill(path)
+    kill_remains(run)  # before its executor, whose death others see
     owner = _kill_unrecorded_owner(run)
-    left = tuple(str(path) for path in cgroups if not cgroup.remove_tree(path))
-    return Remains(owner.pids, left)
-
-
-def _cgroups_named(below_root: str, below_scope: str) -> Iterator[Path]:
-    """Cgroups of a run: right below the root of a hierarchy, or below a scope that Nomad made."""
-    mounts = cgroup.find_mounts()
-    for root in filter(None, (mounts.unified, *mounts.v1.values())):
-        yield from root.glob(below_root)
-        yield from root.glob(f"nomad.slice/*.slice/*/{below_scope}")
-        yield from root.glob(f"nomad/*/{below_scope}")
+    return Remains(owner.pids, kill_remains(run))
 
 
 def lock_path_of(run: Run) -> Path:

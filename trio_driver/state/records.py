@@ -20,6 +20,10 @@ SCHEMA = 1
 """Version of the records. Fields are only added, each with a default that means what the old record
 meant."""
 
+RECORD_LIFE_S = 24 * 3600.0
+"""An agent asks for its tasks within seconds of its start; one that is down for longer than a day
+starts anew."""
+
 MAX_RECORD_BYTES = 1 << 20
 """Longest record that is read; ours are below 2 kB."""
 
@@ -42,6 +46,10 @@ def scope_name(run_name: str) -> str:
 
 class RecordError(DriverError):
     """A record cannot be believed; the text names the file and what is wrong with it."""
+
+
+class LaterRecordError(RecordError):
+    """The record was written by a later version: it is whole, and not ours to judge."""
 
 
 class Tier(enum.Enum):
@@ -150,7 +158,7 @@ def decode(record_type: type[RecordT], data: bytes, path: Path) -> RecordT:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RecordError(f"{path}: not a whole record: {error}") from error
     if record.schema > SCHEMA:
-        raise RecordError(
+        raise LaterRecordError(
             f"{path}: schema {record.schema} is newer than {SCHEMA}, which this program writes"
         )
     return record
