@@ -83,6 +83,7 @@ class Containment:
                 raise LaunchError(
                     "cgroup limit", f"{path} = {value}", error.strerror or str(error)
                 ) from error
+        self._set_required()
         self._add_cpuset()
 
     def _add_cpuset(self) -> None:
@@ -93,6 +94,7 @@ class Containment:
         else:  # Nomad fills its share only when a task comes or goes; its own executors warn, too
             LOGGER.warning("%s has no CPUs: the task is not bound to any", path)
 
+    def _set_required(self) -> None:
         for limit in self.plan.required:
             try:
                 cgroup.write(limit.path, limit.value)
