@@ -11,22 +11,25 @@ from trio_driver.executor.credentials import credentials_of
 from trio_driver.executor.exec_client import ExecSession, ExecSpec, open_exec
 from trio_driver.executor.main import run_executor
 from trio_driver.executor.rehearsal import rehearse
-from trio_driver.executor.stats import ProcessSampler
 from trio_driver.executor.task_run import TaskBody, TaskRun
+from trio_driver.executor.usage import Look, ProcessLook, build_stats, look_at_processes
 from trio_driver.executor.workload import Workload
 
 __all__ = [
     "ExecSession",
     "ExecSpec",
+    "Look",
     "OpenExecutor",
-    "ProcessSampler",
+    "ProcessLook",
     "TaskBody",
     "TaskRun",
     "Workload",
     "ask_executor",
+    "build_stats",
     "credentials_of",
     "follow_stats",
     "host_tier",
+    "look_at_processes",
     "open_exec",
     "open_executor",
     "rehearse",

@@ -11,11 +11,9 @@ from collections.abc import Mapping
 
 import trio
 
+from trio_driver.executor.looks import wait_for_look
 from trio_driver.executor.output import STUCK_AFTER_S, LogPipe
 from trio_driver.state import EventRecord, Run
-
-LOOK_EVERY_S = 10.0
-"""Between two looks at a log pipe: one ioctl."""
 
 
 def tell(run: Run, message: str, annotations: Mapping[str, str]) -> None:
@@ -29,7 +27,7 @@ async def watch_log_pipe(pipe: LogPipe, run: Run) -> None:
     queued: int | None = None
     since_s = trio.current_time()
     while True:
-        await trio.sleep(LOOK_EVERY_S)
+        await wait_for_look()
         now_queued = pipe.queued_bytes_if_full()
         if now_queued is None or now_queued != queued:
             queued, since_s = now_queued, trio.current_time()

@@ -28,6 +28,7 @@ from trio_driver._proto import executor_pb2
 from trio_driver.executor.children import Children
 from trio_driver.executor.containment import host_plan
 from trio_driver.executor.frames import receive_message, send_message
+from trio_driver.executor.looks import wait_for_look
 from trio_driver.executor.service import ExecutorService
 from trio_driver.executor.task_run import PlanContainment, TaskBody, TaskRun
 from trio_driver.linux import (
@@ -49,9 +50,6 @@ WriteExit = Callable[[ExitRecord], bool]
 
 FENCE_LIMIT_S, FENCE_PAUSE_S = 1.0, 0.002
 """A process that was killed lets go of its lock within milliseconds."""
-
-RECORD_LOOK_S = 5.0
-"""Between two looks whether our record is still there: one stat(2)."""
 
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """By default the last two would end the executor without its run."""
@@ -243,9 +241,9 @@ class Executor:
                 self._end(f"the executor was asked to end by {signal.Signals(signum).name}")
 
     async def _watch_record(self) -> None:
-        await trio.sleep(RECORD_LOOK_S)
+        await wait_for_look()
         while self._run.has_executor_record():
-            await trio.sleep(RECORD_LOOK_S)
+            await wait_for_look()
         self._end("the executor's record was removed")
 
     def _end(self, reason: str) -> None:

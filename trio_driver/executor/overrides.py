@@ -41,6 +41,7 @@ def override_plan(
         own_paths=tuple(path for path in plan.own_paths if path not in dropped),
         joined_paths=tuple(path for path in plan.joined_paths if path not in dropped),
         memory_path=None if plan.memory_path in dropped else plan.memory_path,
+        cpu_path=None if plan.cpu_path in dropped else plan.cpu_path,
     )
     if options.cgroup_v2_override:
         return _override_v2(bare, run_name, options.cgroup_v2_override, mounts, exists)
@@ -62,8 +63,9 @@ def _override_v2(
     if not exists(path):
         raise _unusable("cgroup_v2_override", override, "no such file or directory")
     own = path / f"{run_name}.scope"
-    memory_path = path if plan.tier is Tier.CGROUP_V2 else plan.memory_path
-    return replace(plan, kill_path=own, own_paths=(own,), memory_path=memory_path)
+    plan = replace(plan, kill_path=own, own_paths=(own,))
+    is_hybrid = plan.tier is Tier.HYBRID  # v1 counts there
+    return plan if is_hybrid else replace(plan, memory_path=path, cpu_path=path)
 
 
 def _override_v1(
@@ -94,6 +96,8 @@ def _override_v1(
             plan = replace(plan, memory_path=path)
         if controller == "cpuset":
             plan = replace(plan, cpuset_path=None)
+        if controller == "cpu":
+            plan = replace(plan, cpu_path=path)
     return plan
 
 

@@ -55,6 +55,8 @@ class ContainmentPlan:
     required: tuple[RequiredLimit, ...] = ()
     memory_path: Path | None = None
     """The cgroup whose out-of-memory kills are the task's."""
+    cpu_path: Path | None = None
+    """The cgroup that a CPU quota is set for."""
 
     @property
     def born_in(self) -> Path | None:
@@ -68,6 +70,7 @@ class ContainmentPlan:
             str(self.kill_path) if self.kill_path else "",
             tuple(map(str, self.own_paths)),
             str(self.memory_path) if self.memory_path else "",
+            str(self.cpu_path) if self.cpu_path else "",
         )
 
 
@@ -120,6 +123,7 @@ def _plan_v2(
         own_paths=(own,),
         limits=tuple(_v2_limits(limited, spec.resources)),
         memory_path=limited,
+        cpu_path=limited,
     )
 
 
@@ -140,6 +144,7 @@ def _plan_hybrid(
         limits=tuple(_v1_limits(limited, spec.resources)),
         memory_path=limited.get("memory"),
         cpuset_path=limited.get("cpuset"),
+        cpu_path=limited.get("cpu"),
     )
 
 
@@ -162,6 +167,7 @@ def _plan_freezer(
         limits=tuple(_v1_limits(limited, spec.resources)),
         memory_path=limited.get("memory"),
         cpuset_path=limited.get("cpuset"),
+        cpu_path=limited.get("cpu"),
     )
 
 

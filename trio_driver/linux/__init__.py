@@ -12,6 +12,13 @@ Use the names below, or a module as a whole: `from trio_driver.linux import Proc
 from __future__ import annotations
 
 from trio_driver.linux import cgroup, fds, files, locks, prctl, process, signals, user
+from trio_driver.linux.cgroup_usage import (
+    PIDS_LIMIT,
+    CgroupUsage,
+    CpuUsage,
+    MemoryUsage,
+    Throttling,
+)
 from trio_driver.linux.clone import fork_into
 from trio_driver.linux.fds import (
     NotAFifoError,
@@ -60,16 +67,33 @@ from trio_driver.linux.pty import (
 )
 from trio_driver.linux.signals import UnknownSignalError, name_of_signal, signum_of
 from trio_driver.linux.unix_socket import listen_unix
+from trio_driver.linux.usage import (
+    CLOCK_TICKS_PER_S,
+    Descriptors,
+    KeptFile,
+    ProcessUsage,
+    process_swap_bytes,
+    process_usage,
+)
 from trio_driver.linux.user import Credentials, UserNotFoundError, lookup
 
 __all__ = [
+    "CLOCK_TICKS_PER_S",
+    "PIDS_LIMIT",
     "TEMPORARY_SUFFIX",
+    "CgroupUsage",
+    "CpuUsage",
     "Credentials",
+    "Descriptors",
     "ForeignLockError",
+    "KeptFile",
+    "MemoryUsage",
     "NotAFifoError",
     "ProcessId",
+    "ProcessUsage",
     "ReservedRecord",
     "Terminal",
+    "Throttling",
     "UnknownSignalError",
     "UserNotFoundError",
     "boot_id",
@@ -100,6 +124,8 @@ __all__ = [
     "parent_of",
     "prctl",
     "process",
+    "process_swap_bytes",
+    "process_usage",
     "queued_bytes",
     "reserve_record",
     "set_child_subreaper",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from trio_driver.linux.cgroup_files import (
     controllers,
     cpu_weight_of_shares,
+    is_gone,
     keyed,
     oom_kill_count,
     read,
@@ -43,6 +44,7 @@ __all__ = [
     "cpu_weight_of_shares",
     "find_mounts",
     "freeze",
+    "is_gone",
     "is_populated",
     "join",
     "join_thread",

@@ -18,6 +18,7 @@ from trio_driver.sdk.events import TaskEvents
 from trio_driver.sdk.levels import set_log_level
 from trio_driver.sdk.orphans import OrphanWatch
 from trio_driver.sdk.start import TaskStarter
+from trio_driver.sdk.stats import TaskStatistics
 from trio_driver.sdk.tasks import Tasks
 from trio_driver.spawner import Spawner
 from trio_driver.state import (
@@ -43,6 +44,7 @@ class OpenedPlugin:
     ) -> None:
         self.state = state
         self.tasks = Tasks(state, nursery, events.tell)
+        self.statistics = TaskStatistics(configured.compute)
         self.spawner = spawner = Spawner(state, spawner_command, build, nursery)
         nursery.start_soon(spawner.keep, self.tasks.live)
         nursery.start_soon(self.tasks.follow_events)

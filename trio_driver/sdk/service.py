@@ -27,7 +27,6 @@ from trio_driver.sdk.edge import driver_errors_as_status
 from trio_driver.sdk.exec import exec_streaming, exec_task
 from trio_driver.sdk.fingerprint import fingerprints
 from trio_driver.sdk.plugin import Plugin
-from trio_driver.sdk.stats import task_stats
 from trio_driver.sdk.stop import destroy_task, signal_task, stop_task
 
 GO_ZERO_TIME_S = -62135596800.0
@@ -170,10 +169,10 @@ class DriverService(DriverServicer):
         self, input_message: driver_pb2.TaskStatsRequest, request: Call
     ) -> AsyncGenerator[driver_pb2.TaskStatsResponse]:
         with driver_errors_as_status():
-            task = await self._plugin.open().tasks.get(input_message.task_id)
+            opened = self._plugin.open()
+            task = await opened.tasks.get(input_message.task_id)
         interval_s = input_message.collection_interval.ToNanoseconds() / 1e9 or 1.0
-        compute = self._plugin.configured.compute
-        async with aclosing(task_stats(task, compute, interval_s=interval_s)) as samples:
+        async with aclosing(opened.statistics.follow(task, interval_s=interval_s)) as samples:
             async for stats in samples:
                 yield driver_pb2.TaskStatsResponse(stats=stats)
         # H11: an end is not ours to make; the agent cancels when the task is gone for it too.

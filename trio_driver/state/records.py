@@ -71,13 +71,14 @@ class ContainmentRecord(msgspec.Struct, frozen=True):
 
     `kill_path` holds every process of the run; empty without a cgroup. `own_paths` are all
     directories that go with the run, `kill_path` among them. `memory_path` is where its memory is
-    counted, perhaps together with other runs'.
+    counted, `cpu_path` where its CPU quota is set, perhaps together with other runs'.
     """
 
     tier: Tier
     kill_path: str = ""
     own_paths: tuple[str, ...] = ()
     memory_path: str = ""
+    cpu_path: str = ""
 
 
 class CommitRecord(msgspec.Struct, frozen=True):
