@@ -227,3 +227,19 @@ async def test_a_run_that_fails_before_the_task_started_is_an_error_of_the_start
             await host.plugin.start(host.task(config={"mode": mode}))
         assert text in raised.value.message
         await host.nothing_is_left()
+
+
+async def test_a_value_that_is_longer_than_a_report_is_named_by_its_beginning() -> None:
+    async with open_host() as host:
+        task = host.task("true", config={"work_dir": "/" + "long" * 2000})
+        await fails(host, task, 'work_dir "/longlong')
+
+
+async def test_texts_that_the_kernel_cannot_take_are_named() -> None:
+    async with open_host() as host:
+        await fails(host, host.task("echo", "a\0b"), "args: must not contain NUL")
+        task = host.task("true", config={"work_dir": "/a\0b"})
+        await fails(host, task, "work_dir: must not contain NUL")
+        task = host.task("true", env={"SECRET": "a\0b"})
+        await fails(host, task, 'env "SECRET": must not contain NUL')
+        await fails(host, host.task("true", env={"": "x"}), "env: a variable needs a name")

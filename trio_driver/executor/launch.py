@@ -40,6 +40,9 @@ CHILD_FAILED = 127
 REPORT_BYTES = 4096
 """A report is one write below PIPE_BUF, so it arrives whole or not at all."""
 
+REPORTED_TEXT = 900
+"""Characters of a value that a report can hold, each of at most four bytes."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchPlan:
@@ -132,7 +135,9 @@ class _StepError(Exception):
 
     def __init__(self, step: str, value: str, number: int) -> None:
         super().__init__(step)
-        self.report = "\0".join((step, value, str(number))).encode("utf-8", "replace")
+        self.report = "\0".join((step, value[:REPORTED_TEXT], str(number))).encode(
+            "utf-8", "replace"
+        )
 
 
 def _become_workload(

@@ -28,6 +28,7 @@ from trio_driver.executor.command import find_command
 from trio_driver.executor.containment import Containment, host_plan
 from trio_driver.executor.credentials import credentials_of
 from trio_driver.executor.events import tell, watch_log_pipe
+from trio_driver.executor.exec_text import check_texts, exec_environ
 from trio_driver.executor.launch import LaunchPlan
 from trio_driver.executor.output import Output, open_output
 from trio_driver.executor.plan import ContainmentPlan
@@ -318,16 +319,17 @@ class TaskRun:
         """How something is run in the task: its containment, user, limits and logs.
 
         Raises:
-            LaunchError: `work_dir` is relative, or there is no such user.
+            LaunchError: `work_dir` is relative, there is no such user, or execve(2) cannot take a text.
         """
         assert self._containment is not None, "a run has its containment before its body"
         assert self.output is not None, "a run has its output before its body"
         if work_dir and not os.path.isabs(work_dir):
             raise LaunchError("work_dir", work_dir, "must be an absolute path")
+        check_texts(command=path, args=argv, work_dir=work_dir)
         return LaunchPlan(
             path=path,
             argv=argv,
-            env=env,
+            env=exec_environ(env),
             work_dir=work_dir or self.spec.task_dir,
             stdin=stdin,
             stdout=self.output.stdout.writer,
