@@ -44,19 +44,21 @@ def process_usage(pid: int) -> ProcessUsage | None:
     Raises:
         OSError: /proc cannot be read for another reason, EMFILE for one.
 
-    Source: proc(5), /proc/PID/stat fields 14, 15, 22 and 24.
+    Source: proc(5), /proc/PID/stat fields 14, 15 and 22; /proc/PID/statm field 2, for that of stat
+    lags behind by hundreds of pages.
     """
     try:
         data = _read_once(f"/proc/{pid}/stat")
+        pages = _read_once(f"/proc/{pid}/statm").split(maxsplit=2)[1]
     except (FileNotFoundError, ProcessLookupError):
         return None
     # Fields are counted from 1; the first after the name is the third.
-    fields = data[data.rfind(b")") + 2 :].split(maxsplit=22)
+    fields = data[data.rfind(b")") + 2 :].split(maxsplit=20)
     return ProcessUsage(
         start_ticks=int(fields[19]),
         user_ticks=int(fields[11]),
         system_ticks=int(fields[12]),
-        rss_bytes=int(fields[21]) * PAGE_BYTES,
+        rss_bytes=int(pages) * PAGE_BYTES,
     )
 
 
