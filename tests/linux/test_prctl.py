@@ -10,6 +10,7 @@ import pytest
 
 from trio_driver.linux import (
     children_of,
+    is_child_subreaper,
     prctl,
     set_child_subreaper,
     set_name,
@@ -23,6 +24,17 @@ from .conftest import run_in_fork
 def status_of(pid: int | str, field: str) -> str:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(line.split(":", 1)[1].strip() for line in lines if line.startswith(f"{field}:"))
+
+
+def test_a_process_is_a_subreaper_from_when_it_says_so_until_it_says_not() -> None:
+    def body() -> bool:
+        before = is_child_subreaper()
+        set_child_subreaper()
+        during = is_child_subreaper()
+        set_child_subreaper(False)
+        return (before, during, is_child_subreaper()) == (False, True, False)
+
+    assert run_in_fork(body)
 
 
 def test_a_subreaper_gets_the_orphans_of_its_children() -> None:

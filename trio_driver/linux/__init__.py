@@ -40,6 +40,7 @@ from trio_driver.linux.files import (
 from trio_driver.linux.hangup import wait_hung_up
 from trio_driver.linux.locks import ForeignLockError, lock_owner, try_lock
 from trio_driver.linux.prctl import (
+    is_child_subreaper,
     set_child_subreaper,
     set_name,
     set_no_new_privs,
@@ -109,6 +110,7 @@ __all__ = [
     "has_ended",
     "identify",
     "is_alive",
+    "is_child_subreaper",
     "is_pipe_full",
     "listen_unix",
     "lock_owner",

@@ -15,6 +15,7 @@ import os
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_GET_CHILD_SUBREAPER = 37
 _PR_SET_NO_NEW_PRIVS = 38
 # Source: <linux/prctl.h>
 
@@ -27,12 +28,20 @@ _PRCTL.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong
 _PRCTL.restype = ctypes.c_int
 
 
-def set_child_subreaper() -> None:
-    """Become the parent of every descendant that loses its own. Not inherited by children.
+def set_child_subreaper(wanted: bool = True) -> None:
+    """Become the parent of every descendant that loses its own, or cease to. Not inherited by
+    children.
 
     Source: PR_SET_CHILD_SUBREAPER(2const).
     """
-    _prctl("PR_SET_CHILD_SUBREAPER", _PR_SET_CHILD_SUBREAPER, 1)
+    _prctl("PR_SET_CHILD_SUBREAPER", _PR_SET_CHILD_SUBREAPER, int(wanted))
+
+
+def is_child_subreaper() -> bool:
+    """Whether `set_child_subreaper` holds. Source: PR_GET_CHILD_SUBREAPER(2const)."""
+    answer = ctypes.c_int()
+    _prctl("PR_GET_CHILD_SUBREAPER", _PR_GET_CHILD_SUBREAPER, ctypes.addressof(answer))
+    return bool(answer.value)
 
 
 def set_parent_death_signal(signum: int) -> None:
