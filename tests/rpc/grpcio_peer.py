@@ -199,7 +199,9 @@ class Server:
         if text == "metadata":
             sent = [("x-text", "hi"), ("x-bin", b"\x00\xff")]
             context.send_initial_metadata(sent)
-            context.set_trailing_metadata([("y-text", "bye"), ("y-bin", b"\x01")])
+            mine = [(k, v) for k, v in context.invocation_metadata() if k.startswith("x-")]
+            seen = [(f"seen-{key}", value) for key, value in mine]
+            context.set_trailing_metadata([("y-text", "bye"), ("y-bin", b"\x01"), *seen])
         if text == "gzip":
             context.set_compression(grpc.Compression.Gzip)
         if text == "wait":

@@ -19,6 +19,7 @@ from trio_driver.rpc.server import GREETING_LIMIT_S, ServerConnection
 from trio_driver.rpc.server_wire import MAX_CONCURRENT_STREAMS, ServerWire
 from trio_driver.rpc.service import methods_of
 
+from .cases import case
 from .probe import BIDI, CLIENT_STREAM, Probe, Watched
 from .probe_pb2 import Note
 from .raw import RawPeer, hf, message, raw_client, request_headers, stream_pair
@@ -182,6 +183,7 @@ def test_only_resets_soon_after_their_request_are_a_flood(age_s: float) -> None:
     assert not server.streams
 
 
+@case("trap_reset_limit_is_a_rate")
 def test_cancelling_often_for_long_is_no_flood() -> None:
     client, server = pair()
     for second in range(20):

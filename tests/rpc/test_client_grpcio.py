@@ -10,6 +10,7 @@ import trio
 
 from trio_driver.rpc import Channel, RpcError, StatusCode, open_unix_channel
 
+from .cases import case
 from .conftest import Peer
 from .probe import BIDI, CLIENT_STREAM, SERVER_STREAM, UNARY
 from .probe_pb2 import Note
@@ -35,6 +36,7 @@ async def fails(channel: Channel, note: Note, deadline_s: float | None = None) -
     return caught.value
 
 
+@case("client_four_cardinalities")
 async def test_all_four_cardinalities_work(grpcio: Peer, socket_path: Path) -> None:
     async with open_unix_channel(socket_path) as channel:
         answer = await channel.unary_unary(UNARY, Note(text="a", count=3), Note)
@@ -51,11 +53,13 @@ async def test_all_four_cardinalities_work(grpcio: Peer, socket_path: Path) -> N
             assert [note async for note in call] == []
 
 
+@case("client_empty_client_stream")
 async def test_a_client_stream_may_be_empty(grpcio: Peer, socket_path: Path) -> None:
     async with open_unix_channel(socket_path) as channel:
         assert (await channel.stream_unary(CLIENT_STREAM, each(), Note)).count == 0
 
 
+@case("client_error_statuses_utf8")
 async def test_a_status_is_an_error_with_its_message(grpcio: Peer, socket_path: Path) -> None:
     async with open_unix_channel(socket_path) as channel:
         error = await fails(channel, Note(text="fail"))
@@ -66,6 +70,7 @@ async def test_a_status_is_an_error_with_its_message(grpcio: Peer, socket_path: 
                 await anext(notes)
 
 
+@case("client_msg_5MiB")
 async def test_large_messages_go_both_ways(grpcio: Peer, socket_path: Path) -> None:
     async with open_unix_channel(socket_path) as channel:
         answer = await channel.unary_unary(UNARY, Note(data=bytes(5 * MIB), count=5 * MIB), Note)
@@ -82,6 +87,17 @@ async def test_a_message_over_the_limit_ends_only_its_call(grpcio: Peer, socket_
         assert (await channel.unary_unary(UNARY, Note(text="a"), Note)).text == "a"
 
 
+@case("client_msg_40MiB")
+async def test_forty_mebibytes_are_over_the_limit_both_ways(
+    grpcio: Peer, socket_path: Path
+) -> None:
+    async with open_unix_channel(socket_path) as channel:
+        for note in (Note(data=bytes(40 * MIB)), Note(count=40 * MIB)):
+            assert (await fails(channel, note)).code is StatusCode.RESOURCE_EXHAUSTED
+        assert (await channel.unary_unary(UNARY, Note(text="a"), Note)).text == "a"
+
+
+@case("client_gzip_answer")
 async def test_compressed_answers_are_read(grpcio: Peer, socket_path: Path) -> None:
     async with open_unix_channel(socket_path, max_message_bytes=MIB) as channel:
         answer = await channel.unary_unary(UNARY, Note(text="gzip", count=MIB // 2), Note)
@@ -90,6 +106,7 @@ async def test_compressed_answers_are_read(grpcio: Peer, socket_path: Path) -> N
         assert (await fails(channel, bomb)).code is StatusCode.RESOURCE_EXHAUSTED
 
 
+@case("client_concurrent_500")
 async def test_five_hundred_calls_at_once_are_answered(grpcio: Peer, socket_path: Path) -> None:
     answered: list[str] = []
 
@@ -105,6 +122,7 @@ async def test_five_hundred_calls_at_once_are_answered(grpcio: Peer, socket_path
     assert sorted(answered, key=int) == [str(number) for number in range(500)]
 
 
+@case("client_response_metadata", "client_metadata_request_bin")
 async def test_metadata_of_the_answer_can_be_read(grpcio: Peer, socket_path: Path) -> None:
     async with open_unix_channel(socket_path) as channel:
         sent = [("x-text", "a"), ("x-bin", b"\x00\x01\x02")]
@@ -114,10 +132,12 @@ async def test_metadata_of_the_answer_can_be_read(grpcio: Peer, socket_path: Pat
             assert len([note async for note in call]) == 1
         assert ("x-text", "hi") in call.initial_metadata
         assert ("x-bin", b"\x00\xff") in call.initial_metadata
-        assert set(call.trailing_metadata) == {("y-text", "bye"), ("y-bin", b"\x01")}
+        seen = {("seen-x-text", "a"), ("seen-x-bin", b"\x00\x01\x02")}
+        assert set(call.trailing_metadata) == {("y-text", "bye"), ("y-bin", b"\x01"), *seen}
 
 
 @pytest.mark.parametrize("path", [UNARY, SERVER_STREAM, CLIENT_STREAM, BIDI])
+@case("client_cancel_unary")
 async def test_a_cancelled_call_cancels_the_handler(
     grpcio: Peer, socket_path: Path, path: str
 ) -> None:
@@ -144,6 +164,7 @@ async def test_a_cancelled_call_cancels_the_handler(
         assert (await channel.unary_unary(UNARY, Note(text="a"), Note)).text == "a"
 
 
+@case("client_abandon_server_stream")
 async def test_a_stream_that_is_left_early_cancels_the_handler(
     grpcio: Peer, socket_path: Path
 ) -> None:
@@ -154,6 +175,7 @@ async def test_a_stream_that_is_left_early_cancels_the_handler(
         await grpcio.ask("wait_for", cancelled=1)
 
 
+@case("client_deadline")
 async def test_a_deadline_is_kept_on_both_sides(grpcio: Peer, socket_path: Path) -> None:
     async with open_unix_channel(socket_path) as channel:
         error = await fails(channel, Note(text="wait"), deadline_s=1.0)
@@ -165,6 +187,7 @@ async def test_a_deadline_is_kept_on_both_sides(grpcio: Peer, socket_path: Path)
                 await anext(call)
 
 
+@case("client_early_answer_to_client_stream")
 async def test_an_early_answer_ends_a_client_stream(grpcio: Peer, socket_path: Path) -> None:
     async def endless() -> AsyncIterator[Note]:
         yield Note(text="early")
@@ -179,6 +202,7 @@ async def test_an_early_answer_ends_a_client_stream(grpcio: Peer, socket_path: P
         assert (await channel.unary_unary(UNARY, Note(text="a"), Note)).text == "a"
 
 
+@case("client_server_killed_mid_call")
 async def test_a_killed_server_makes_calls_unavailable(grpcio: Peer, socket_path: Path) -> None:
     async with open_unix_channel(socket_path) as channel:
 
@@ -195,6 +219,7 @@ async def test_a_killed_server_makes_calls_unavailable(grpcio: Peer, socket_path
             await channel.wait_closed()
 
 
+@case("client_server_goaway")
 async def test_a_server_that_goes_away_finishes_the_calls_that_it_has(
     grpcio: Peer, socket_path: Path
 ) -> None:
@@ -214,6 +239,7 @@ async def test_a_server_that_goes_away_finishes_the_calls_that_it_has(
             assert (await fails(channel, Note())).code is StatusCode.UNAVAILABLE
 
 
+@case("client_connect_refused")
 async def test_nobody_listening_is_an_error_of_the_kernel(socket_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         async with open_unix_channel(socket_path):

@@ -11,6 +11,7 @@ import trio
 
 from trio_driver.rpc import Channel, RpcError, StatusCode, open_channel
 
+from .cases import case
 from .probe import BIDI, CLIENT_STREAM, SERVER_STREAM, UNARY
 from .probe_pb2 import Note
 from .raw import RawPeer, hf, message, stream_pair
@@ -149,6 +150,7 @@ ANSWERS: dict[str, tuple[list[Callable[[RawPeer], object]], Note | StatusCode]] 
 
 
 @pytest.mark.parametrize("name", ANSWERS)
+@case("client_http_503")
 async def test_every_answer_ends_the_call(name: str) -> None:
     frames, expected = ANSWERS[name]
     assert await answer_of(*frames) == expected
@@ -169,6 +171,7 @@ async def test_a_server_that_closes_makes_calls_unavailable() -> None:
             await channel.wait_closed()
 
 
+@case("client_abandon_server_stream")
 async def test_a_call_that_is_left_is_reset() -> None:
     async with raw_server() as (channel, peer):
         async with channel.stream_stream(BIDI, Note) as call:
@@ -188,6 +191,7 @@ async def test_a_call_that_is_left_is_reset() -> None:
         assert len(peer.seen_of(hf.RstStreamFrame, 1)) == 1, "what came late is not answered"
 
 
+@case("client_early_answer_to_client_stream")
 async def test_an_early_status_ends_what_is_still_being_sent() -> None:
     async with raw_server({INITIAL_WINDOW: 10}) as (channel, peer):
 
@@ -216,6 +220,7 @@ async def test_a_client_closes_once_a_server_that_goes_away_has_answered() -> No
         await channel.wait_closed()
 
 
+@case("client_deadline")
 async def test_a_deadline_is_sent_and_kept() -> None:
     async with raw_server() as (channel, peer):
         call = partial(channel.unary_unary, UNARY, Note(), Note, deadline_s=0.05)
@@ -305,6 +310,33 @@ async def test_sending_on_a_call_that_has_ended_tells_how_it_ended() -> None:
             assert [note async for note in call] == []
             with pytest.raises(trio.BrokenResourceError):
                 await call.send(Note())
+
+
+class Deaf(trio.abc.Stream):
+    """A stream on which nothing can be sent, and nothing comes."""
+
+    async def send_all(self, data: object) -> None:
+        raise trio.BrokenResourceError
+
+    async def wait_send_all_might_not_block(self) -> None:
+        raise trio.BrokenResourceError
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+@case("trap_send_failure_is_told")
+async def test_a_client_that_cannot_send_is_not_left_waiting_for_an_answer(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_channel(Deaf()) as channel:
+        call = partial(channel.unary_unary, UNARY, Note(), Note)
+        assert await outcome(call) is StatusCode.UNAVAILABLE
+        assert await outcome(call) is StatusCode.UNAVAILABLE
 
 
 async def test_leaving_the_channel_ends_calls_elsewhere() -> None:

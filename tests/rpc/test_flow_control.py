@@ -8,6 +8,7 @@ import trio
 
 from trio_driver.rpc import ClientCall, Server, open_channel
 
+from .cases import case
 from .probe import BIDI, CLIENT_STREAM, SERVER_STREAM, Probe
 from .probe_pb2 import Note
 from .raw import RawPeer, hf, message, raw_client, request_headers, stream_pair
@@ -45,6 +46,7 @@ async def data_bytes(peer: RawPeer, stream_id: int, amount: int) -> None:
     assert amount == 0
 
 
+@case("backpressure_server_stream")
 async def test_a_server_stream_stops_at_the_clients_window() -> None:
     source = Source(KIB)
     async with raw_client(Probe(server_stream=source.notes)) as peer:
@@ -67,6 +69,7 @@ async def test_a_blocked_stream_blocks_no_other() -> None:
         assert await peer.call(3) == 0
 
 
+@case("backpressure_slow_socket")
 async def test_a_client_that_does_not_read_its_socket_stops_a_server_stream() -> None:
     source = Source(64 * KIB)
     settings = {INITIAL_WINDOW: 2**31 - 1}
@@ -93,6 +96,7 @@ async def test_streams_share_the_connection_fairly() -> None:
         assert max(arrived.values()) < 3 * min(arrived.values())
 
 
+@case("backpressure_client_stream")
 async def test_a_handler_that_does_not_read_grants_no_more_than_its_window() -> None:
     read_on = trio.Event()
 
@@ -122,6 +126,7 @@ async def test_a_handler_that_does_not_read_grants_no_more_than_its_window() -> 
         assert await peer.status(1) == 0
 
 
+@case("trap_credit_of_partial_messages")
 async def test_a_partial_message_is_not_credited_unless_somebody_waits_for_it() -> None:
     async def never_read(notes: AsyncIterator[Note], _call: object) -> Note:
         await trio.sleep_forever()
@@ -210,6 +215,7 @@ async def test_a_client_that_does_not_read_answers_is_not_read_either() -> None:
         nursery.cancel_scope.cancel()
 
 
+@case("trap_starvation")
 async def test_messages_that_never_wait_leave_other_tasks_their_turn() -> None:
     turns = 0
 

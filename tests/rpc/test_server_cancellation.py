@@ -11,6 +11,7 @@ import trio
 
 from trio_driver.rpc import ServerCall
 
+from .cases import case
 from .conftest import Peer
 from .probe import Probe, Watched, serving
 from .probe_pb2 import Note
@@ -20,6 +21,13 @@ __all__ = ["grpcio"]
 
 
 @pytest.mark.parametrize("method", ["Unary", "ServerStream", "ClientStream", "Bidi"])
+@case(
+    "unary_cancel",
+    "server_stream_cancel_blocked",
+    "client_stream_cancel",
+    "bidi_cancel",
+    "trap_scope_before_stream",
+)
 async def test_cancelling_a_call_cancels_its_handler(
     grpcio: Peer, socket_path: Path, method: str
 ) -> None:
@@ -36,6 +44,7 @@ async def test_cancelling_a_call_cancels_its_handler(
         await watched.wait_cancelled(2)
 
 
+@case("server_stream_cancel")
 async def test_a_call_left_after_some_messages_cancels_its_handler(
     grpcio: Peer, socket_path: Path
 ) -> None:
@@ -46,6 +55,7 @@ async def test_a_call_left_after_some_messages_cancels_its_handler(
         await watched.wait_cancelled(1)
 
 
+@case("deadline")
 async def test_a_deadline_cancels_the_handler(grpcio: Peer, socket_path: Path) -> None:
     watched = Watched()
     async with serving(socket_path, watched.probe()):
@@ -68,6 +78,7 @@ async def test_the_deadline_is_known_to_the_handler(grpcio: Peer, socket_path: P
     assert left_s[1] == math.inf
 
 
+@case("client_disconnect")
 async def test_losing_the_connection_cancels_all_its_handlers(
     grpcio: Peer, socket_path: Path
 ) -> None:

@@ -7,11 +7,13 @@ from contextlib import suppress
 
 import trio
 
-from trio_driver.rpc import Server
+from trio_driver.rpc import RpcError, Server, StatusCode
 
+from .cases import case
 from .probe import BIDI, CLIENT_STREAM, SERVER_STREAM, Probe, Watched
 from .probe_pb2 import Note
 from .raw import RawPeer, hf, message, raw_client, request_headers, stream_pair
+from .streams import Tap
 
 MAX_CONCURRENT_STREAMS = 3
 OK, CANCELLED, DEADLINE_EXCEEDED = 0, 1, 4
@@ -26,6 +28,7 @@ async def test_many_concurrent_streams_and_small_frames_are_advertised() -> None
         assert settings[hf.SettingsFrame.MAX_HEADER_LIST_SIZE] >= 16_384
 
 
+@case("ping_ack")
 async def test_a_ping_is_answered_with_its_data() -> None:
     async with raw_client() as peer:
         await peer.send(hf.PingFrame(0, b"12345678"))
@@ -33,6 +36,7 @@ async def test_a_ping_is_answered_with_its_data() -> None:
         assert ("ACK" in pong.flags, pong.opaque_data) == (True, b"12345678")
 
 
+@case("trap_ping_per_burst")
 async def test_a_ping_for_every_message_is_no_flood() -> None:
     # grpc-go estimates bandwidth so; a limit on the pings alone ends its long streams.
     path, messages = BIDI, 3_000
@@ -47,6 +51,7 @@ async def test_a_ping_for_every_message_is_no_flood() -> None:
         assert await peer.status(1) == OK
 
 
+@case("deadline_header_only")
 async def test_the_server_itself_enforces_a_deadline(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -74,6 +79,66 @@ async def test_a_deadline_in_the_middle_of_a_message_resets_the_stream(
         assert (await peer.next_of(hf.RstStreamFrame, 1)).error_code == CANCEL
 
 
+@case("trailers_only_error")
+async def test_a_status_before_any_message_is_one_frame() -> None:
+    async def fail(note: Note, request: object) -> Note:
+        raise RpcError(StatusCode.NOT_FOUND, "nö")
+
+    async with raw_client(Probe(unary=fail)) as peer:
+        await peer.send(peer.request(1))
+        fields = await peer.trailers(1)
+        assert (fields[":status"], fields["content-type"]) == ("200", "application/grpc")
+        assert (fields["grpc-status"], fields["grpc-message"]) == ("5", "n%C3%B6")
+        assert len(peer.seen_of(hf.HeadersFrame, 1)) == 1
+
+
+@case("trap_reset_before_first_step")
+async def test_handlers_that_are_cancelled_before_their_first_step_cost_no_window() -> None:
+    # A request, 16 kB of data and a reset in one read, until more than the window of 16 MiB has gone.
+    watched = Watched()
+    async with raw_client(Probe(client_stream=watched.client_stream)) as peer:
+        for first in range(1, 4_201, 140):
+            burst = [
+                peer.headers(stream_id, request_headers(CLIENT_STREAM)).serialize()
+                + peer.data(stream_id, bytes(16_000)).serialize()
+                + hf.RstStreamFrame(stream_id, CANCEL).serialize()
+                for stream_id in range(first, first + 138, 2)
+            ]
+            await peer.send(b"".join(burst))
+            assert await peer.call(first + 138) == OK
+        with trio.fail_after(20):
+            await watched.running.wait_value(0)
+        granted = sum(f.window_increment for f in peer.seen_of(hf.WindowUpdateFrame))
+        assert granted > 24 * 1024 * 1024
+
+
+@case("trap_torn_frame")
+async def test_a_handler_that_is_cancelled_while_it_is_written_tears_no_frame() -> None:
+    async def big(note: Note, request: object) -> AsyncIterator[Note]:
+        while True:
+            yield Note(data=bytes(50_000))
+
+    ours, theirs = stream_pair()
+    tap = Tap(ours)
+    async with trio.open_nursery() as nursery, theirs:
+        nursery.start_soon(Server([Probe(server_stream=big)]).serve_stream, tap)
+        peer = RawPeer(theirs)
+        await peer.start(is_client=True)
+        window = hf.WindowUpdateFrame(0)
+        window.window_increment = 2**30
+        await peer.send(window)
+        for stream_id in range(1, 41, 4):
+            gate = trio.Event()
+            tap.before_send = lambda gate=gate: gate
+            await peer.send(peer.request(stream_id, path=SERVER_STREAM))
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            await peer.send(hf.RstStreamFrame(stream_id, CANCEL))
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            gate.set()
+            assert await peer.call(stream_id + 2) == OK
+
+
+@case("goaway_from_client_inflight")
 async def test_goaway_from_the_client_lets_its_calls_end() -> None:
     go_on = trio.Event()
 
@@ -89,6 +154,7 @@ async def test_goaway_from_the_client_lets_its_calls_end() -> None:
         assert await peer.status(1) == OK
 
 
+@case("leak_2000_resets_midstream")
 async def test_two_thousand_resets_in_the_middle_leave_nothing_behind() -> None:
     watched = Watched()
     async with raw_client(watched.probe()) as peer:
@@ -106,6 +172,7 @@ async def test_two_thousand_resets_in_the_middle_leave_nothing_behind() -> None:
         assert trio.lowlevel.current_statistics().tasks_living < 20
 
 
+@case("rapid_reset_5000")
 async def test_rapid_resets_end_the_connection_and_leave_no_handler() -> None:
     watched = Watched()
     async with raw_client(watched.probe()) as peer:
@@ -151,6 +218,7 @@ async def test_a_call_that_is_refused_while_draining_was_not_started() -> None:
     assert started == 1
 
 
+@case("trap_cancelled_read_loses_a_message")
 async def test_a_cancelled_read_loses_no_message() -> None:
     got: list[int] = []
 

@@ -14,6 +14,7 @@ from trio_driver._proto import status_pb2
 from trio_driver.linux import listen_unix
 from trio_driver.rpc import RpcError, Server, ServerCall, StatusCode
 
+from .cases import case
 from .conftest import Peer
 from .probe import Probe, serving
 from .probe_pb2 import Note
@@ -33,6 +34,7 @@ async def call(peer: Peer, method: str, *notes: dict[str, Any], **options: Any) 
     return await peer.ask("call", channel="c", method=method, notes=list(notes), **options)
 
 
+@case("unary", "four_cardinalities")
 async def test_all_four_cardinalities_work(grpcio: Peer, socket_path: Path) -> None:
     async with serving(socket_path):
         unary = await call(grpcio, "Unary", {"text": "a", "size": 3})
@@ -45,6 +47,7 @@ async def test_all_four_cardinalities_work(grpcio: Peer, socket_path: Path) -> N
         assert (both["code"], [note["text"] for note in both["notes"]]) == ("OK", ["a", "b"])
 
 
+@case("half_close_no_message_client_stream")
 async def test_a_client_stream_may_be_empty(grpcio: Peer, socket_path: Path) -> None:
     async with serving(socket_path):
         into = await call(grpcio, "ClientStream")
@@ -66,6 +69,7 @@ async def test_a_reply_is_the_answer_of_a_unary_handler(grpcio: Peer, socket_pat
     assert after == ["went on"]
 
 
+@case("error_status_utf8")
 async def test_a_status_arrives_with_its_message_and_details(
     grpcio: Peer, socket_path: Path
 ) -> None:
@@ -81,6 +85,7 @@ async def test_a_status_arrives_with_its_message_and_details(
     assert [(d.type_url, d.value) for d in details.details] == [("type/x", b"\x00\xff")]
 
 
+@case("fail_after_messages")
 async def test_a_status_may_follow_messages(grpcio: Peer, socket_path: Path) -> None:
     async def three_then_fail(note: Note, request: ServerCall) -> AsyncIterator[Note]:
         for number in range(3):
@@ -92,6 +97,7 @@ async def test_a_status_may_follow_messages(grpcio: Peer, socket_path: Path) -> 
     assert (out["code"], len(out["notes"])) == ("NOT_FOUND", 3)
 
 
+@case("handler_exception")
 async def test_a_bug_is_unknown_and_tells_nothing_of_us(
     grpcio: Peer, socket_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -108,6 +114,7 @@ async def test_a_bug_is_unknown_and_tells_nothing_of_us(
     assert isinstance(record.exc_info[1], ZeroDivisionError)
 
 
+@case("handler_exception_group")
 async def test_the_status_of_a_group_is_that_of_the_error_in_it(
     grpcio: Peer, socket_path: Path
 ) -> None:
@@ -125,6 +132,7 @@ async def test_the_status_of_a_group_is_that_of_the_error_in_it(
     assert (answer["code"], answer["message"]) == ("ABORTED", "from inside")
 
 
+@case("unknown_method_and_service", "not_implemented_error")
 async def test_what_is_not_there_is_unimplemented(grpcio: Peer, socket_path: Path) -> None:
     async def not_yet(note: Note, request: ServerCall) -> Note:
         raise NotImplementedError
@@ -135,6 +143,7 @@ async def test_what_is_not_there_is_unimplemented(grpcio: Peer, socket_path: Pat
         assert (await call(grpcio, "ServerStream", {"count": 1}))["code"] == "OK"
 
 
+@case("metadata_request_bin", "metadata_response")
 async def test_metadata_goes_both_ways_binary_values_included(
     grpcio: Peer, socket_path: Path
 ) -> None:
@@ -156,6 +165,7 @@ async def test_metadata_goes_both_ways_binary_values_included(
     assert trailing == sent
 
 
+@case("metadata_10k")
 async def test_ten_kilobytes_of_metadata_are_accepted(grpcio: Peer, socket_path: Path) -> None:
     async with serving(socket_path):
         metadata = [[f"x-{number}", "v" * 100] for number in range(75)]
@@ -163,6 +173,7 @@ async def test_ten_kilobytes_of_metadata_are_accepted(grpcio: Peer, socket_path:
         assert (await call(grpcio, "Unary", {}))["code"] == "OK"
 
 
+@case("msg_5MiB_both_ways")
 async def test_large_messages_go_both_ways(grpcio: Peer, socket_path: Path) -> None:
     async with serving(socket_path):
         answer = await call(grpcio, "Unary", {"size": 5 * MIB})
@@ -183,7 +194,21 @@ async def test_a_message_over_the_limit_ends_only_its_rpc(grpcio: Peer, socket_p
         assert (await call(grpcio, "Unary", {"count": 10}))["code"] == "OK"
 
 
+@case("msg_40MiB_rejected", "response_40MiB_rejected")
+async def test_forty_mebibytes_are_over_the_limit_unless_it_is_raised(
+    grpcio: Peer, socket_path: Path
+) -> None:
+    async def grow(note: Note, request: ServerCall) -> Note:
+        return Note(data=bytes(note.count))
+
+    async with serving(socket_path, Probe(unary=grow)):
+        assert (await call(grpcio, "Unary", {"size": 40 * MIB}))["code"] == "RESOURCE_EXHAUSTED"
+        assert (await call(grpcio, "Unary", {"count": 40 * MIB}))["code"] == "RESOURCE_EXHAUSTED"
+        assert (await call(grpcio, "Unary", {}))["code"] == "OK"
+
+
 @pytest.mark.parametrize("compression", ["Gzip", "Deflate"])
+@case("gzip_request", "deflate_request")
 async def test_compressed_requests_are_read(
     grpcio: Peer, socket_path: Path, compression: str
 ) -> None:
@@ -198,6 +223,7 @@ async def test_compressed_requests_are_read(
         assert (both["code"], len(both["notes"])) == ("OK", 2)
 
 
+@case("concurrent_1000")
 async def test_a_thousand_calls_at_once_are_served(grpcio: Peer, socket_path: Path) -> None:
     everybody = trio.Event()
     waiting = 0
@@ -215,6 +241,7 @@ async def test_a_thousand_calls_at_once_are_served(grpcio: Peer, socket_path: Pa
     assert results == {"OK": 1000}
 
 
+@case("keepalive_ccore")
 async def test_pings_of_a_client_that_keeps_alive_are_answered(
     peer: Peer, socket_path: Path
 ) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
+import socket
 import stat
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from trio_driver.rpc import (
     open_unix_channel,
 )
 
+from .cases import case
 from .probe import BIDI, UNARY, Probe, Watched, connected, echo, serving
 from .probe_pb2 import Note
 from .raw import hf, raw_client, stream_pair
@@ -29,6 +32,7 @@ def open_fds() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
+@case("fd_leak_100_connections", "trap_sockets_are_closed")
 async def test_a_hundred_connections_leave_no_descriptor(socket_path: Path) -> None:
     before = open_fds()
     async with serving(socket_path) as server:
@@ -232,6 +236,18 @@ async def test_streams_that_are_left_behind_are_closed(socket_path: Path) -> Non
 async def test_a_unix_socket_is_for_its_owner_alone(socket_path: Path) -> None:
     async with await listen_unix(socket_path):
         assert stat.S_IMODE(os.stat(socket_path).st_mode) == 0o600
+
+
+@case("trap_full_backlog")
+async def test_a_burst_of_connects_is_not_refused(socket_path: Path) -> None:
+    # At a full backlog a connect that does not block fails at once, with EAGAIN.
+    limit = int(Path("/proc/sys/net/core/somaxconn").read_text())
+    async with await listen_unix(socket_path):
+        with contextlib.ExitStack() as clients:
+            for _ in range(min(limit, 400)):
+                client = clients.enter_context(socket.socket(socket.AF_UNIX))
+                client.setblocking(False)
+                client.connect(str(socket_path))
 
 
 async def test_a_unix_path_that_is_too_long_is_refused(tmp_path: Path) -> None:

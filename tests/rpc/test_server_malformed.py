@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import trio
 
+from .cases import case
 from .probe import Probe, Watched, serving
 from .probe_pb2 import Note
 from .raw import PREFACE, RawPeer, hf, message, raw_client, request_headers
@@ -59,6 +60,12 @@ BROKEN_CONNECTIONS: dict[str, tuple[bytes, int]] = {
 
 
 @pytest.mark.parametrize("name", BROKEN_CONNECTIONS)
+@case(
+    "malformed_data_on_stream0",
+    "malformed_garbage_frames",
+    "malformed_bad_hpack",
+    "ping_flood_5000",
+)
 async def test_broken_http2_ends_the_connection_with_goaway(name: str) -> None:
     data, code = BROKEN_CONNECTIONS[name]
     watched = Watched()
@@ -72,6 +79,7 @@ async def test_broken_http2_ends_the_connection_with_goaway(name: str) -> None:
         await watched.wait_cancelled(1)
 
 
+@case("malformed_garbage_frames")
 async def test_bytes_that_are_not_http2_close_the_connection(socket_path: Path) -> None:
     async with serving(socket_path):
         for garbage in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01", os.urandom(100)):
@@ -81,10 +89,11 @@ async def test_bytes_that_are_not_http2_close_the_connection(socket_path: Path) 
                 assert isinstance(frames[-1], hf.GoAwayFrame)
 
 
+@case("fd_leak_50_bad_connections", "listener_survives_1000_bad")
 async def test_the_listener_survives_many_bad_connections(socket_path: Path) -> None:
     open_before = len(os.listdir("/proc/self/fd"))
     async with serving(socket_path) as server:
-        for _ in range(200):
+        for _ in range(1_000):
             async with await trio.open_unix_socket(str(socket_path)) as stream:
                 await stream.send_all(b"\xff" * 50)
         async with await trio.open_unix_socket(str(socket_path)) as stream:
@@ -101,6 +110,7 @@ REFUSED_REQUESTS: dict[str, tuple[dict[str, str | None], dict[str, str]]] = {
     "html": ({"content_type": "text/html"}, {":status": "415"}),
     "no content type": ({"content_type": None}, {":status": "415"}),
     "path of one segment": ({"path": "/Unary"}, {"grpc-status": "12"}),
+    "service that is not there": ({"path": "/trio_driver.Nobody/Unary"}, {"grpc-status": "12"}),
     "path of three segments": ({"path": "/a/b/c"}, {"grpc-status": "12"}),
     "empty path": ({"path": ""}, {"grpc-status": "12"}),
     "timeout that is none": ({"grpc_timeout": "soon"}, {"grpc-status": "13"}),
@@ -112,6 +122,15 @@ REFUSED_REQUESTS: dict[str, tuple[dict[str, str | None], dict[str, str]]] = {
 
 @pytest.mark.parametrize("ends_stream", [True, False])
 @pytest.mark.parametrize("name", REFUSED_REQUESTS)
+@case(
+    "malformed_method_get",
+    "malformed_content_type_html",
+    "malformed_path_one_segment",
+    "malformed_path_three_segments",
+    "malformed_timeout_garbage",
+    "malformed_bin_not_base64",
+    "unsupported_encoding",
+)
 async def test_a_bad_request_is_refused_on_its_stream(name: str, ends_stream: bool) -> None:
     changed, expected = REFUSED_REQUESTS[name]
     async with raw_client() as peer:
@@ -151,12 +170,14 @@ async def test_a_request_that_is_not_http_is_reset(missing: str) -> None:
     ],
     ids=["no te", "two content types", "content type with suffix", "not ascii"],
 )
+@case("malformed_no_te", "malformed_dup_content_type", "malformed_header_latin1")
 async def test_an_odd_request_is_served(headers: list[tuple[str, str]]) -> None:
     async with raw_client() as peer:
         await peer.send(peer.headers(1, headers), peer.data(1, message(), end=True))
         assert await peer.status(1) == OK
 
 
+@case("half_close_no_message_unary", "end_stream_on_headers_unary")
 async def test_a_unary_request_without_a_message_is_an_error() -> None:
     async with raw_client() as peer:
         await peer.send(peer.headers(1, request_headers(), end=True))
@@ -166,6 +187,7 @@ async def test_a_unary_request_without_a_message_is_an_error() -> None:
         assert await peer.call(5) == OK
 
 
+@case("end_stream_on_headers_client_stream")
 async def test_headers_alone_are_an_empty_client_stream() -> None:
     async with raw_client() as peer:
         path = "/trio_driver.tests.rpc.Probe/ClientStream"
@@ -189,6 +211,7 @@ BAD_MESSAGES: dict[str, tuple[bytes, int, dict[str, str | None]]] = {
 
 
 @pytest.mark.parametrize("name", BAD_MESSAGES)
+@case("truncated_message", "unparsable_protobuf", "gzip_bad_then_next")
 async def test_a_bad_message_ends_its_rpc_with_an_error(name: str) -> None:
     data, code, changed = BAD_MESSAGES[name]
     async with raw_client() as peer:
@@ -197,6 +220,7 @@ async def test_a_bad_message_ends_its_rpc_with_an_error(name: str) -> None:
         assert await peer.call(3) == OK
 
 
+@case("early_status_then_more_data")
 async def test_an_early_status_stops_the_client_and_what_it_still_sends_is_dropped() -> None:
     async def one_is_enough(notes: Any, request: object) -> Note:
         return await anext(notes)
@@ -218,6 +242,7 @@ async def test_an_early_status_stops_the_client_and_what_it_still_sends_is_dropp
         assert granted > 16 * 1024 * 1024
 
 
+@case("malformed_rst_unknown_closed_stream", "malformed_data_after_rst")
 async def test_frames_for_streams_that_are_over_are_ignored() -> None:
     async with raw_client() as peer:
         for stream_id in (1, 3, 5):  # h2 forgets a stream when another one is opened
@@ -240,13 +265,17 @@ async def test_frames_that_mean_nothing_to_us_are_ignored() -> None:
         assert await peer.call(1) == OK
 
 
-async def test_a_long_integer_in_a_header_block_stalls_nobody() -> None:
-    bomb = hf.HeadersFrame(1, b"\x7f" + b"\x80" * 16_000)
-    more = hf.ContinuationFrame(1, b"\x80" * 16_000 + b"\x01")
+@case("hpack_int_bomb_60k")
+@pytest.mark.parametrize("frames", [2, 4], ids=["32k", "64k"])
+@pytest.mark.parametrize("padding", [b"\x80", b"\xff"], ids=["zeros", "ones"])
+async def test_a_long_integer_in_a_header_block_stalls_nobody(frames: int, padding: bytes) -> None:
+    bomb = [hf.HeadersFrame(1, b"\x7f" + padding * 16_000)]
+    bomb += [hf.ContinuationFrame(1, padding * 16_000) for _ in range(frames - 2)]
+    more = hf.ContinuationFrame(1, padding * 16_000 + b"\x01")
     more.flags.add("END_HEADERS")
     async with raw_client() as peer:
         before_s = time.process_time()
-        await peer.send(bomb, more)
+        await peer.send(*bomb, more)
         await peer.wait_closed()
         assert time.process_time() - before_s < 0.5
 

@@ -16,6 +16,8 @@ from trio_driver.rpc.frames import PREFACE
 from trio_driver.rpc.server_wire import ServerWire
 from trio_driver.rpc.wire import Wire
 
+from .cases import case
+
 MIB = 1024 * 1024
 OK = Status(StatusCode.OK)
 
@@ -62,6 +64,7 @@ def test_a_unary_call_is_request_message_end_and_response_message_status() -> No
     assert not server.streams
 
 
+@case("trap_goaway_drops_output")
 def test_goaway_of_the_peer_drops_no_output() -> None:
     client, server = pair()
     stream_id = client.send_request("/a/B", (), None)

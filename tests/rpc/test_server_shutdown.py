@@ -1,0 +1,53 @@
+"""A server that is told to end by a signal ends when its calls have, and with success."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+import trio
+
+from .cases import case
+from .raw import RawPeer, hf
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def server(socket_path: Path) -> Generator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        [sys.executable, Path(__file__).with_name("sigterm_server.py"), socket_path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"serving\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+@case("graceful_shutdown_sigterm")
+async def test_sigterm_is_goaway_and_calls_in_flight_complete(
+    server: subprocess.Popen[bytes], socket_path: Path
+) -> None:
+    assert server.stdout is not None
+    async with await trio.open_unix_socket(str(socket_path)) as stream:
+        peer = RawPeer(stream)
+        await peer.start(is_client=True)
+        await peer.send(peer.request(1))
+        assert await trio.to_thread.run_sync(server.stdout.readline) == b"started\n"
+        server.send_signal(signal.SIGTERM)
+        goaway = await peer.next_of(hf.GoAwayFrame)
+        assert (goaway.last_stream_id, goaway.error_code) == (1, 0)
+        assert server.stdin is not None
+        os.write(server.stdin.fileno(), b"\n")
+        assert await peer.status(1) == 0
+        await peer.wait_closed()
+    assert await trio.to_thread.run_sync(server.wait, 20) == 0
