@@ -266,7 +266,7 @@ async def test_a_burst_is_taken_in_slices_with_a_turn_for_others_between_them() 
             turns.append(len(wire.given))
             await trio.lowlevel.checkpoint()
     assert max(wire.given) <= SLICE_BYTES
-    assert len(set(turns)) >= 3
+    assert any(0 < turn < len(wire.given) for turn in turns)
 
 
 def test_an_error_of_the_connection_repeats_little_of_what_the_peer_sent() -> None:
