@@ -51,3 +51,12 @@ setsid sh -c '{out}echo one; exec sleep 1000' &
 read go < "$GO"
 exit {code}
 """
+
+
+HIDDEN = """
+(setsid sleep 1000 > /dev/null 2>&1 < /dev/null &)
+(setsid sh -c '(sleep 1000 & exec sleep 1000)' > /dev/null 2>&1 < /dev/null &)
+"""
+"""Four processes in two sessions of their own, whose parents are gone, and which hold no stream; see `HIDDEN_SIZE`."""
+
+HIDDEN_SIZE = 4

@@ -86,9 +86,12 @@ def fork_child(plan: LaunchPlan) -> ForkedChild:
     """Fork a child that follows `plan`. The caller closes `report` and reaps `pid`.
 
     Raises:
-        LaunchError: the kernel refused the fork.
+        LaunchError: the kernel refused the fork, or the pipe for the report.
     """
-    report, child_end = os.pipe()
+    try:
+        report, child_end = os.pipe()
+    except OSError as error:
+        raise LaunchError.from_errno("pipe", "", error.errno or 0) from error
     executor_pid = os.getpid()
     # A signal that arrived in the child before its dispositions are reset would wake the parent's loop.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())

@@ -59,6 +59,9 @@ class ExecutorService:
             LOGGER.warning("a connection is closed: %s", error)
         except trio.BrokenResourceError:
             LOGGER.debug("who asked went away")
+        except Exception:
+            # A bug, or a host without room: it must not end the task.
+            LOGGER.exception("a connection is closed: the request failed")
 
     async def _answer(self, request: executor_pb2.Request, stream: trio.SocketStream) -> None:
         try:
