@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from trio_driver.executor.command import find_command
+from trio_driver.executor.command import find_command, find_session_command
 from trio_driver.model import LaunchError
 
 
@@ -125,3 +125,37 @@ def test_a_fifo_is_no_command_and_blocks_nobody(task_dir: Path) -> None:
 
 def test_without_a_task_directory_the_path_is_left() -> None:
     assert find_command("sh", task_dir="", path="/bin") == "/bin/sh"
+
+
+def find_in_session(command: str, task_dir: Path, *, path: str = "/usr/bin:/bin") -> str:
+    work_dir = str(task_dir / "local")
+    return find_session_command(command, work_dir=work_dir, task_dir=str(task_dir), path=path)
+
+
+def test_a_session_finds_a_path_from_where_it_works(task_dir: Path) -> None:
+    own = program(task_dir / "local" / "bin" / "tool")
+    program(task_dir / "bin" / "tool")
+    assert find_in_session("bin/tool", task_dir) == str(own)
+    own.unlink()
+    assert find_in_session("bin/tool", task_dir) == str(task_dir / "bin" / "tool")
+
+
+def test_a_session_finds_a_name_on_the_path_before_the_tasks_own(
+    task_dir: Path, tmp_path: Path
+) -> None:
+    on_path = program(tmp_path / "bin" / "tool")
+    local = program(task_dir / "local" / "tool")
+    for expected in (on_path, local):
+        assert find_in_session("tool", task_dir, path=str(on_path.parent)) == str(expected)
+        expected.unlink()
+
+
+def test_a_session_finds_an_absolute_path_as_it_is(task_dir: Path) -> None:
+    program(task_dir / "bin" / "sh")
+    assert find_in_session("/bin/sh", task_dir) == "/bin/sh"
+
+
+def test_what_a_session_does_not_find_is_an_error_that_names_it(task_dir: Path) -> None:
+    for command in ("", "no-such-tool", "./no-such-tool", "/no/such/tool"):
+        with pytest.raises(LaunchError, match="command"):
+            find_in_session(command, task_dir)

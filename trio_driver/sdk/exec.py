@@ -94,7 +94,7 @@ async def exec_streaming(
             trio.open_nursery() as nursery,
             aclosing(_outputs(session)) as outputs,
         ):
-            nursery.start_soon(_feed, session, requests, setup.tty)
+            nursery.start_soon(feed, session, requests, setup.tty)
             yield outputs
             nursery.cancel_scope.cancel()
 
@@ -122,7 +122,7 @@ async def _outputs(session: ExecSession) -> AsyncGenerator[Response]:
             yield output
 
 
-async def _feed(session: ExecSession, requests: AsyncIterator[Request], tty: bool) -> None:
+async def feed(session: ExecSession, requests: AsyncIterator[Request], tty: bool) -> None:
     """Pass on what the client sends, until it sends no more."""
     with driver_errors_as_status():
         silence = trio.CancelScope()

@@ -1,0 +1,107 @@
+"""The scope of a session: a cgroup below the run's, or a session's number, and nothing outside of it."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Generator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+
+from trio_driver.executor.session_scope import NAMES_LIMIT, SessionScope, make_scope
+from trio_driver.linux import cgroup, identify, is_alive
+from trio_driver.model import LaunchError
+
+
+@pytest.fixture
+def run_path() -> Generator[Path]:
+    """A cgroup like a run's."""
+    mounts = cgroup.find_mounts()
+    root = mounts.unified or mounts.v1.get("freezer")
+    if root is None or not os.access(root, os.W_OK):
+        pytest.skip("no cgroup may be made here")
+    path = root / f"trio-driver-test-{os.getpid()}.scope"
+    cgroup.make(path)
+    yield path
+    cgroup.kill(path)
+    assert cgroup.remove_tree(path)
+
+
+def sleeping(path: Path) -> subprocess.Popen[bytes]:
+    """A process in the cgroup at `path`, which ends with the fixture's cgroup at the latest."""
+    process = subprocess.Popen(["sleep", "1000"])
+    cgroup.join(path, pid=process.pid)
+    return process
+
+
+@pytest.mark.cgroup
+async def test_scopes_have_names_of_their_own_below_the_run(run_path: Path) -> None:
+    first, second = make_scope(run_path), make_scope(run_path)
+    assert [scope.path for scope in (first, second)] == [
+        run_path / f"exec-{number}.scope" for number in (1, 2)
+    ]
+    assert await first.close(limit_s=1)
+    assert make_scope(run_path).path == first.path
+
+
+@pytest.mark.cgroup
+def test_a_run_that_is_gone_has_no_scopes(run_path: Path) -> None:
+    with pytest.raises(LaunchError, match=r"exec-1\.scope.*No such file"):
+        make_scope(run_path / "gone")
+
+
+@pytest.mark.cgroup
+def test_a_task_that_takes_all_names_gets_an_error(run_path: Path) -> None:
+    for number in range(1, NAMES_LIMIT + 1):
+        (run_path / f"exec-{number}.scope").mkdir()
+    with pytest.raises(LaunchError, match="taken"):
+        make_scope(run_path)
+
+
+@pytest.mark.cgroup
+async def test_what_is_below_the_scope_goes_with_it_and_what_is_beside_it_stays(
+    run_path: Path,
+) -> None:
+    scope, other = make_scope(run_path), make_scope(run_path)
+    assert scope.path is not None
+    assert other.path is not None
+    below = scope.path / "made-by-the-task"
+    below.mkdir()
+    inside, beside = sleeping(below), sleeping(other.path)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(scope.close, limit_s=5))
+        await trio.to_thread.run_sync(inside.wait)
+    assert inside.returncode == -signal.SIGKILL
+    assert not scope.path.exists()
+    assert beside.poll() is None
+    other.kill_nowait()
+    beside.wait()
+    assert await other.close(limit_s=5)
+
+
+async def test_without_a_cgroup_the_session_of_its_leader_is_killed_and_no_other() -> None:
+    scope = SessionScope(None)
+    assert await scope.close(limit_s=1), "nothing has run in it"
+    script = "sleep 1000 & setsid sleep 1000 & echo; wait"
+    with subprocess.Popen(
+        ["sh", "-c", script], start_new_session=True, stdout=subprocess.PIPE
+    ) as leader:
+        assert leader.stdout is not None
+        leader.stdout.readline()
+        scope.leader = identify(leader.pid)
+        assert scope.kill_nowait()
+        leader.wait()
+    assert not scope.kill_nowait(), "its number may be somebody else's now"
+
+
+def test_a_number_that_is_somebody_elses_now_is_left_alone() -> None:
+    with subprocess.Popen(["sleep", "1000"], start_new_session=True) as process:
+        now = identify(process.pid)
+        assert now is not None
+        scope = SessionScope(None)
+        scope.leader = type(now)(now.pid, now.start_ticks - 1, now.boot_id)
+        assert not scope.kill_nowait()
+        assert is_alive(now)
+        process.kill()
