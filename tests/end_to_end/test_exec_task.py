@@ -121,8 +121,9 @@ async def test_a_check_has_the_tasks_environment_as_it_is() -> None:
         (("no-such-name",), 'failed to start command: command "no-such-name": found neither'),
         (("/etc/passwd",), 'failed to start command: command "/etc/passwd": Permission denied'),
         (("",), "failed to start command: command: must not be empty"),
+        (("true", "\0"), "failed to start command: command: must not contain NUL"),
     ],
-    ids=["none", "no file", "no name", "no program", "empty"],
+    ids=["none", "no file", "no name", "no program", "empty", "NUL"],
 )
 async def test_a_command_that_cannot_be_started_is_an_error_that_names_it(
     command: tuple[str, ...], text: str

@@ -24,6 +24,7 @@ from google.protobuf.message import Message
 
 from trio_driver._proto import driver_pb2, executor_pb2
 from trio_driver.executor.command import find_session_command
+from trio_driver.executor.exec_text import check_texts
 from trio_driver.executor.frames import FrameError, receive_message, send_message
 from trio_driver.executor.launch import LaunchPlan
 from trio_driver.executor.session_io import SessionIo, open_session_io
@@ -93,6 +94,7 @@ def _plan(task_run: TaskRun, request: executor_pb2.ExecRequest) -> LaunchPlan:
         base = task_run.launch_plan(
             "", [], env=task_run.spec.env, work_dir="", oom_score_adj=0, stdin=-1
         )
+    check_texts(command=request.command)
     path = find_session_command(
         request.command[0],
         work_dir=base.work_dir,
