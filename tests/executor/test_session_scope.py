@@ -47,6 +47,23 @@ async def test_scopes_have_names_of_their_own_below_the_run(run_path: Path) -> N
 
 
 @pytest.mark.cgroup
+async def test_a_scope_that_is_closed_twice_leaves_the_next_of_its_name_alone(
+    run_path: Path,
+) -> None:
+    first = make_scope(run_path)
+    assert await first.close(limit_s=1)
+    second = make_scope(run_path)
+    assert second.path is not None
+    assert second.path == first.path
+    process = sleeping(second.path)
+    assert await first.close(limit_s=1)
+    assert process.poll() is None
+    second.kill_nowait()
+    process.wait()
+    assert await second.close(limit_s=5)
+
+
+@pytest.mark.cgroup
 def test_a_run_that_is_gone_has_no_scopes(run_path: Path) -> None:
     with pytest.raises(LaunchError, match=r"exec-1\.scope.*No such file"):
         make_scope(run_path / "gone")
@@ -85,7 +102,7 @@ async def test_without_a_cgroup_the_session_of_its_leader_is_killed_and_no_other
     scope = SessionScope(None)
     assert await scope.close(limit_s=1), "nothing has run in it"
     script = "sleep 1000 & setsid sleep 1000 & echo; wait"
-    with subprocess.Popen(
+    with subprocess.Popen(  # noqa: ASYNC220 - a fork waits for nothing
         ["sh", "-c", script], start_new_session=True, stdout=subprocess.PIPE
     ) as leader:
         assert leader.stdout is not None

@@ -41,6 +41,8 @@ class SessionScope:
         """The session's cgroup; None where the run has none."""
         self.leader: ProcessId | None = None
         """The session's first process, once there is one."""
+        self._is_removed = False
+        """Then the path may be another session's already."""
 
     def fill(self, plan: LaunchPlan, run_path: Path | None) -> LaunchPlan:
         """The plan with this scope in the place of the run's cgroup."""
@@ -54,8 +56,10 @@ class SessionScope:
         """Kill every process of the session once; whether any, or its cgroup, may still be there."""
         if self.path is None:
             return self.leader is not None and _kill_session(self.leader)
-        cgroup.kill(self.path)
-        return not cgroup.remove_tree(self.path)
+        if not self._is_removed:
+            cgroup.kill(self.path)
+            self._is_removed = cgroup.remove_tree(self.path)
+        return not self._is_removed
 
     async def close(self, *, limit_s: float) -> bool:
         """Kill until nothing is left; False if something outlived it by `limit_s`: it stays in the
