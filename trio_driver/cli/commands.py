@@ -171,6 +171,21 @@ def fsck(ctx: click.Context, repairs: bool, as_json: bool, state_dir: str | None
     ctx.exit(check(state_dir, repairs=repairs, as_json=as_json))
 
 
+@cli.command()
+@JSON
+@STATE_DIR
+@click.pass_context
+def doctor(ctx: click.Context, as_json: bool, state_dir: str | None) -> None:
+    """Try what this host can guarantee, and say what to change for more.
+
+    Forks, contains and kills processes as executors do, and leaves nothing. Run it as the user that
+    the agent runs as. Exits with 1 when no task can run on this host.
+    """
+    from trio_driver.cli.doctor import diagnose
+
+    ctx.exit(diagnose(state_dir, as_json=as_json))
+
+
 def run_command_line(arguments: Sequence[str]) -> int:
     """Run the command that `arguments` name; returns the exit code."""
     try:

@@ -59,7 +59,7 @@ def install_program(plugin_dir: str, *, name: str, is_dry_run: bool) -> int:
     is_there = _is_installed(link, program)
     if os.geteuid() == 0:
         _check_program(program)
-    _say(f"checked: {program} answers an agent: {_identity(program)}")
+    _say(f"checked: {program} answers an agent: {identity_of(program)}")
     if is_there:
         _say(f"unchanged: {link} is this program already")
     elif is_dry_run:
@@ -160,8 +160,8 @@ def _check_program(program: Path) -> None:
             )
 
 
-def _identity(program: Path) -> str:
-    """Name and version that the program tells an agent.
+def identity_of(program: Path) -> str:
+    """Name and version that the program tells an agent, started in a service's environment.
 
     Raises:
         RunError: it does not start as a plugin.

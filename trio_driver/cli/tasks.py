@@ -96,8 +96,10 @@ def open_state(state_dir: str | Path | None, command: str) -> StateDirectory | N
 def hint_of_root(path: Path) -> str:
     """What an ordinary user should know who looks for root's tasks in `path`."""
     root_path = default_path(0)
-    if path == root_path or default_path() == root_path or not root_path.exists():
+    if default_path() == root_path or not root_path.exists():
         return ""
+    if path == root_path:
+        return " (look there as root)"
     return f" (the tasks of root's plugins are in {root_path}: look there as root)"
 
 

@@ -12,6 +12,7 @@ from trio_driver.executor.exec_client import ExecSession, ExecSpec, open_exec
 from trio_driver.executor.main import run_executor
 from trio_driver.executor.rehearsal import rehearse
 from trio_driver.executor.task_run import TaskBody, TaskRun
+from trio_driver.executor.trial import Trial, try_task
 from trio_driver.executor.usage import Look, ProcessLook, build_stats, look_at_processes
 from trio_driver.executor.workload import Workload
 
@@ -23,6 +24,7 @@ __all__ = [
     "ProcessLook",
     "TaskBody",
     "TaskRun",
+    "Trial",
     "Workload",
     "ask_executor",
     "build_stats",
@@ -34,4 +36,5 @@ __all__ = [
     "open_executor",
     "rehearse",
     "run_executor",
+    "try_task",
 ]

@@ -11,7 +11,7 @@ Use the names below, or a module as a whole: `from trio_driver.linux import Proc
 
 from __future__ import annotations
 
-from trio_driver.linux import cgroup, fds, files, locks, prctl, process, signals, user
+from trio_driver.linux import cgroup, fds, files, locks, namespaces, prctl, process, signals, user
 from trio_driver.linux.cgroup_usage import (
     PIDS_LIMIT,
     CgroupUsage,
@@ -118,6 +118,7 @@ __all__ = [
     "lookup",
     "make_controlling",
     "name_of_signal",
+    "namespaces",
     "open_beneath",
     "open_fifo_reader",
     "open_fifo_writer",
