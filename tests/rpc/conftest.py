@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,25 @@ class Peer:
                     if (done := self._waiting.pop(reply["id"], None)) is not None:
                         self._replies[reply["id"]] = reply
                         done.set()
+
+
+@contextmanager
+def victim(what: str, path: Path) -> Generator[subprocess.Popen[bytes]]:
+    """A process of victim.py that has written its first line: it serves, or is connected."""
+    project = Path(__file__).resolve().parents[2]
+    process = subprocess.Popen(
+        [sys.executable, Path(__file__).with_name("victim.py"), what, path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(project), *sys.path])},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() in (b"serving\n", b"connected\n")
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def start_peer() -> subprocess.Popen[bytes]:

@@ -95,12 +95,13 @@ async def test_a_status_before_any_message_is_one_frame() -> None:
 @case("trap_reset_before_first_step")
 async def test_handlers_that_are_cancelled_before_their_first_step_cost_no_window() -> None:
     # A request, 16 kB of data and a reset in one read, until more than the window of 16 MiB has gone.
+    note = message(Note(data=bytes(16_000)))
     watched = Watched()
     async with raw_client(Probe(client_stream=watched.client_stream)) as peer:
         for first in range(1, 4_201, 140):
             burst = [
                 peer.headers(stream_id, request_headers(CLIENT_STREAM)).serialize()
-                + peer.data(stream_id, bytes(16_000)).serialize()
+                + peer.data(stream_id, note).serialize()
                 + hf.RstStreamFrame(stream_id, CANCEL).serialize()
                 for stream_id in range(first, first + 138, 2)
             ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Generator
 from pathlib import Path
 
@@ -13,24 +12,15 @@ import pytest
 import trio
 
 from .cases import case
+from .conftest import victim
+from .probe_pb2 import Note
 from .raw import RawPeer, hf
-
-PROJECT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
 def server(socket_path: Path) -> Generator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        [sys.executable, Path(__file__).with_name("sigterm_server.py"), socket_path],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": str(PROJECT)},
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"serving\n"
-    yield process
-    process.kill()
-    process.communicate()
+    with victim("serve", socket_path) as process:
+        yield process
 
 
 @case("graceful_shutdown_sigterm")
@@ -41,7 +31,7 @@ async def test_sigterm_is_goaway_and_calls_in_flight_complete(
     async with await trio.open_unix_socket(str(socket_path)) as stream:
         peer = RawPeer(stream)
         await peer.start(is_client=True)
-        await peer.send(peer.request(1))
+        await peer.send(peer.request(1, Note(text="wait")))
         assert await trio.to_thread.run_sync(server.stdout.readline) == b"started\n"
         server.send_signal(signal.SIGTERM)
         goaway = await peer.next_of(hf.GoAwayFrame)
