@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from trio_driver._proto import driver_pb2 as trio__driver_dot___proto_dot_driver__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!trio_driver/_proto/executor.proto\x12\x14trio_driver.executor\x1a\x1ftrio_driver/_proto/driver.proto\"\x98\x02\n\x07Request\x12\x33\n\x05start\x18\x01 \x01(\x0b\x32\".trio_driver.executor.StartRequestH\x00\x12\x31\n\x04stop\x18\x02 \x01(\x0b\x32!.trio_driver.executor.StopRequestH\x00\x12\x35\n\x06signal\x18\x03 \x01(\x0b\x32#.trio_driver.executor.SignalRequestH\x00\x12\x33\n\x05stats\x18\x04 \x01(\x0b\x32\".trio_driver.executor.StatsRequestH\x00\x12\x31\n\x04\x65xec\x18\x05 \x01(\x0b\x32!.trio_driver.executor.ExecRequestH\x00\x42\x06\n\x04kind\"\xe3\x01\n\x06\x41nswer\x12\x30\n\x07started\x18\x01 \x01(\x0b\x32\x1d.trio_driver.executor.StartedH\x00\x12*\n\x04\x64one\x18\x02 \x01(\x0b\x32\x1a.trio_driver.executor.DoneH\x00\x12\x41\n\x05stats\x18\x03 \x01(\x0b\x32\x30.hashicorp.nomad.plugins.drivers.proto.TaskStatsH\x00\x12\x30\n\x07refused\x18\x04 \x01(\x0b\x32\x1d.trio_driver.executor.RefusedH\x00\x42\x06\n\x04kind\"\xab\x01\n\x0cStartRequest\x12?\n\x04task\x18\x01 \x01(\x0b\x32\x31.hashicorp.nomad.plugins.drivers.proto.TaskConfig\x12\x15\n\rplugin_config\x18\x02 \x01(\x0c\x12\x13\n\x0btask_config\x18\x04 \x01(\x0c\x12.\n\x07\x63ompute\x18\x03 \x01(\x0b\x32\x1d.trio_driver.executor.Compute\"+\n\x07\x43ompute\x12\x11\n\ttotal_mhz\x18\x01 \x01(\x04\x12\r\n\x05\x63ores\x18\x02 \x01(\r\".\n\x0bStopRequest\x12\x0e\n\x06signum\x18\x01 \x01(\x05\x12\x0f\n\x07grace_s\x18\x02 \x01(\x01\"\x1f\n\rSignalRequest\x12\x0e\n\x06signum\x18\x01 \x01(\x05\"\"\n\x0cStatsRequest\x12\x12\n\ninterval_s\x18\x01 \x01(\x01\"v\n\x0b\x45xecRequest\x12\x0f\n\x07\x63ommand\x18\x01 \x03(\t\x12\x0b\n\x03tty\x18\x02 \x01(\x08\x12\x14\n\x0cmerge_stderr\x18\x03 \x01(\x08\x12\x10\n\x08no_stdin\x18\x04 \x01(\x08\x12\x10\n\x08user_env\x18\x05 \x01(\x08\x12\x0f\n\x07limit_s\x18\x06 \x01(\x01\"5\n\x07Started\x12\x14\n\x0cworkload_pid\x18\x01 \x01(\x05\x12\x14\n\x0cstarted_at_s\x18\x02 \x01(\x01\"\x06\n\x04\x44one\"/\n\x07Refused\x12\x0f\n\x07message\x18\x01 \x01(\t\x12\x13\n\x0brecoverable\x18\x02 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!trio_driver/_proto/executor.proto\x12\x14trio_driver.executor\x1a\x1ftrio_driver/_proto/driver.proto\"\xcf\x02\n\x07Request\x12\x33\n\x05start\x18\x01 \x01(\x0b\x32\".trio_driver.executor.StartRequestH\x00\x12\x31\n\x04stop\x18\x02 \x01(\x0b\x32!.trio_driver.executor.StopRequestH\x00\x12\x35\n\x06signal\x18\x03 \x01(\x0b\x32#.trio_driver.executor.SignalRequestH\x00\x12\x33\n\x05stats\x18\x04 \x01(\x0b\x32\".trio_driver.executor.StatsRequestH\x00\x12\x31\n\x04\x65xec\x18\x05 \x01(\x0b\x32!.trio_driver.executor.ExecRequestH\x00\x12\x35\n\x06\x61ttach\x18\x06 \x01(\x0b\x32#.trio_driver.executor.AttachRequestH\x00\x42\x06\n\x04kind\"\xe3\x01\n\x06\x41nswer\x12\x30\n\x07started\x18\x01 \x01(\x0b\x32\x1d.trio_driver.executor.StartedH\x00\x12*\n\x04\x64one\x18\x02 \x01(\x0b\x32\x1a.trio_driver.executor.DoneH\x00\x12\x41\n\x05stats\x18\x03 \x01(\x0b\x32\x30.hashicorp.nomad.plugins.drivers.proto.TaskStatsH\x00\x12\x30\n\x07refused\x18\x04 \x01(\x0b\x32\x1d.trio_driver.executor.RefusedH\x00\x42\x06\n\x04kind\"\xab\x01\n\x0cStartRequest\x12?\n\x04task\x18\x01 \x01(\x0b\x32\x31.hashicorp.nomad.plugins.drivers.proto.TaskConfig\x12\x15\n\rplugin_config\x18\x02 \x01(\x0c\x12\x13\n\x0btask_config\x18\x04 \x01(\x0c\x12.\n\x07\x63ompute\x18\x03 \x01(\x0b\x32\x1d.trio_driver.executor.Compute\"+\n\x07\x43ompute\x12\x11\n\ttotal_mhz\x18\x01 \x01(\x04\x12\r\n\x05\x63ores\x18\x02 \x01(\r\"\x0f\n\rAttachRequest\".\n\x0bStopRequest\x12\x0e\n\x06signum\x18\x01 \x01(\x05\x12\x0f\n\x07grace_s\x18\x02 \x01(\x01\"\x1f\n\rSignalRequest\x12\x0e\n\x06signum\x18\x01 \x01(\x05\"\"\n\x0cStatsRequest\x12\x12\n\ninterval_s\x18\x01 \x01(\x01\"v\n\x0b\x45xecRequest\x12\x0f\n\x07\x63ommand\x18\x01 \x03(\t\x12\x0b\n\x03tty\x18\x02 \x01(\x08\x12\x14\n\x0cmerge_stderr\x18\x03 \x01(\x08\x12\x10\n\x08no_stdin\x18\x04 \x01(\x08\x12\x10\n\x08user_env\x18\x05 \x01(\x08\x12\x0f\n\x07limit_s\x18\x06 \x01(\x01\"5\n\x07Started\x12\x14\n\x0cworkload_pid\x18\x01 \x01(\x05\x12\x14\n\x0cstarted_at_s\x18\x02 \x01(\x01\"\x06\n\x04\x44one\"/\n\x07Refused\x12\x0f\n\x07message\x18\x01 \x01(\t\x12\x13\n\x0brecoverable\x18\x02 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,25 +33,27 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'trio_driver._proto.executor
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_REQUEST']._serialized_start=93
-  _globals['_REQUEST']._serialized_end=373
-  _globals['_ANSWER']._serialized_start=376
-  _globals['_ANSWER']._serialized_end=603
-  _globals['_STARTREQUEST']._serialized_start=606
-  _globals['_STARTREQUEST']._serialized_end=777
-  _globals['_COMPUTE']._serialized_start=779
-  _globals['_COMPUTE']._serialized_end=822
-  _globals['_STOPREQUEST']._serialized_start=824
-  _globals['_STOPREQUEST']._serialized_end=870
-  _globals['_SIGNALREQUEST']._serialized_start=872
-  _globals['_SIGNALREQUEST']._serialized_end=903
-  _globals['_STATSREQUEST']._serialized_start=905
-  _globals['_STATSREQUEST']._serialized_end=939
-  _globals['_EXECREQUEST']._serialized_start=941
-  _globals['_EXECREQUEST']._serialized_end=1059
-  _globals['_STARTED']._serialized_start=1061
-  _globals['_STARTED']._serialized_end=1114
-  _globals['_DONE']._serialized_start=1116
-  _globals['_DONE']._serialized_end=1122
-  _globals['_REFUSED']._serialized_start=1124
-  _globals['_REFUSED']._serialized_end=1171
+  _globals['_REQUEST']._serialized_end=428
+  _globals['_ANSWER']._serialized_start=431
+  _globals['_ANSWER']._serialized_end=658
+  _globals['_STARTREQUEST']._serialized_start=661
+  _globals['_STARTREQUEST']._serialized_end=832
+  _globals['_COMPUTE']._serialized_start=834
+  _globals['_COMPUTE']._serialized_end=877
+  _globals['_ATTACHREQUEST']._serialized_start=879
+  _globals['_ATTACHREQUEST']._serialized_end=894
+  _globals['_STOPREQUEST']._serialized_start=896
+  _globals['_STOPREQUEST']._serialized_end=942
+  _globals['_SIGNALREQUEST']._serialized_start=944
+  _globals['_SIGNALREQUEST']._serialized_end=975
+  _globals['_STATSREQUEST']._serialized_start=977
+  _globals['_STATSREQUEST']._serialized_end=1011
+  _globals['_EXECREQUEST']._serialized_start=1013
+  _globals['_EXECREQUEST']._serialized_end=1131
+  _globals['_STARTED']._serialized_start=1133
+  _globals['_STARTED']._serialized_end=1186
+  _globals['_DONE']._serialized_start=1188
+  _globals['_DONE']._serialized_end=1194
+  _globals['_REFUSED']._serialized_start=1196
+  _globals['_REFUSED']._serialized_end=1243
 # @@protoc_insertion_point(module_scope)

@@ -9,18 +9,20 @@ from typing import Any as _Any, ClassVar as _ClassVar, Optional as _Optional, Un
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Request(_message.Message):
-    __slots__ = ("start", "stop", "signal", "stats", "exec")
+    __slots__ = ("start", "stop", "signal", "stats", "exec", "attach")
     START_FIELD_NUMBER: _ClassVar[int]
     STOP_FIELD_NUMBER: _ClassVar[int]
     SIGNAL_FIELD_NUMBER: _ClassVar[int]
     STATS_FIELD_NUMBER: _ClassVar[int]
     EXEC_FIELD_NUMBER: _ClassVar[int]
+    ATTACH_FIELD_NUMBER: _ClassVar[int]
     start: StartRequest
     stop: StopRequest
     signal: SignalRequest
     stats: StatsRequest
     exec: ExecRequest
-    def __init__(self, start: _Optional[_Union[StartRequest, _Mapping[str, _Any]]] = ..., stop: _Optional[_Union[StopRequest, _Mapping[str, _Any]]] = ..., signal: _Optional[_Union[SignalRequest, _Mapping[str, _Any]]] = ..., stats: _Optional[_Union[StatsRequest, _Mapping[str, _Any]]] = ..., exec: _Optional[_Union[ExecRequest, _Mapping[str, _Any]]] = ...) -> None: ...
+    attach: AttachRequest
+    def __init__(self, start: _Optional[_Union[StartRequest, _Mapping[str, _Any]]] = ..., stop: _Optional[_Union[StopRequest, _Mapping[str, _Any]]] = ..., signal: _Optional[_Union[SignalRequest, _Mapping[str, _Any]]] = ..., stats: _Optional[_Union[StatsRequest, _Mapping[str, _Any]]] = ..., exec: _Optional[_Union[ExecRequest, _Mapping[str, _Any]]] = ..., attach: _Optional[_Union[AttachRequest, _Mapping[str, _Any]]] = ...) -> None: ...
 
 class Answer(_message.Message):
     __slots__ = ("started", "done", "stats", "refused")
@@ -53,6 +55,10 @@ class Compute(_message.Message):
     total_mhz: int
     cores: int
     def __init__(self, total_mhz: _Optional[int] = ..., cores: _Optional[int] = ...) -> None: ...
+
+class AttachRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class StopRequest(_message.Message):
     __slots__ = ("signum", "grace_s")

@@ -39,6 +39,21 @@ class TrioTaskConfig(msgspec.Struct, frozen=True, kw_only=True):
             "patterns in which * stands for any text."
         ),
     ] = []
+    stop: Annotated[
+        list[str],
+        hcl.doc(
+            "How the task is asked to end, instead of by kill_signal: one signal after the other, each "
+            'to "main" or to its process "group", and for how long, as in ["SIGTERM group 10s", "SIGINT '
+            'main 2s"]. Then, and when kill_timeout is over, everything is killed.'
+        ),
+    ] = []
+    stop_after_driver_loss: Annotated[
+        hcl.Duration | None,
+        hcl.doc(
+            "Stop the task when neither plugin nor agent has looked after it for so long, at least 2s. "
+            "By default it outlives both."
+        ),
+    ] = None
     cpu_hard_limit: Annotated[
         bool,
         hcl.doc(
@@ -108,6 +123,8 @@ class TrioDriver(Driver[PluginConfig, TrioTaskConfig]):
         return TaskOptions(
             cgroup_v2_override=config.cgroup_v2_override,
             cgroup_v1_override=config.cgroup_v1_override,
+            stop=tuple(config.stop),
+            stop_after_driver_loss_s=config.stop_after_driver_loss,
             cpu_hard_limit=config.cpu_hard_limit,
             pids_limit=config.pids_limit,
             ulimits=config.ulimit,

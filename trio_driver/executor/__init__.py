@@ -3,12 +3,14 @@
 from trio_driver.executor.client import (
     OpenExecutor,
     ask_executor,
+    attach_to_executor,
     follow_stats,
     open_executor,
 )
 from trio_driver.executor.containment import host_tier
 from trio_driver.executor.credentials import credentials_of
 from trio_driver.executor.exec_client import ExecSession, ExecSpec, open_exec
+from trio_driver.executor.ladder import parse_ladder
 from trio_driver.executor.main import run_executor
 from trio_driver.executor.rehearsal import rehearse
 from trio_driver.executor.task_run import TaskBody, TaskRun
@@ -27,6 +29,7 @@ __all__ = [
     "Trial",
     "Workload",
     "ask_executor",
+    "attach_to_executor",
     "build_stats",
     "credentials_of",
     "follow_stats",
@@ -34,6 +37,7 @@ __all__ = [
     "look_at_processes",
     "open_exec",
     "open_executor",
+    "parse_ladder",
     "rehearse",
     "run_executor",
     "try_task",

@@ -15,8 +15,8 @@ Rules:
 
 import os
 import signal
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 
 import trio
 
@@ -144,6 +144,32 @@ async def ask_executor(run: Run, request: executor_pb2.Request, what: str) -> No
         ) from error
     except OSError as error:
         raise ExecutorLostError(f"the executor did not {what}: {error.strerror}") from error
+
+
+@asynccontextmanager
+async def attach_to_executor(run: Run) -> AsyncGenerator[Callable[[], Awaitable[None]]]:
+    """Look after the task of a run that lives, for the length of the block; gives what waits for
+    the end of the connection.
+
+    Raises:
+        ExecutorRefusedError: its answer is no.
+        ExecutorLostError: nobody listens, or it did not answer within `REQUEST_LIMIT_S`.
+    """
+    request = executor_pb2.Request(attach=executor_pb2.AttachRequest())
+    try:
+        async with await trio.open_unix_socket(os.fspath(run.socket_path)) as stream:
+            with trio.fail_after(REQUEST_LIMIT_S):
+                await ask_over(stream, request, "let a driver attach")
+
+            async def wait_lost() -> None:
+                with suppress(trio.BrokenResourceError):
+                    await stream.receive_some(1)
+
+            yield wait_lost
+    except trio.TooSlowError as error:
+        raise ExecutorLostError("the executor lets no driver attach") from error
+    except OSError as error:
+        raise ExecutorLostError(f"the executor is not there: {error.strerror}") from error
 
 
 async def follow_stats(run: Run, *, interval_s: float) -> AsyncGenerator[driver_pb2.TaskStats]:

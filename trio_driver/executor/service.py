@@ -17,6 +17,7 @@ import trio
 from trio_util import wait_any
 
 from trio_driver._proto import executor_pb2
+from trio_driver.executor.driver_loss import DriverLoss
 from trio_driver.executor.exec_session import serve_session
 from trio_driver.executor.frames import FrameError, receive_message, send_message
 from trio_driver.executor.stats import sample_processes
@@ -48,6 +49,7 @@ class ExecutorService:
         self._nursery = nursery
         self._make_task_run = make_task_run
         self._stopper: Stopper | None = None
+        self._driver_loss = DriverLoss()
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """Answer the request that comes on `stream`."""
@@ -70,6 +72,9 @@ class ExecutorService:
                 return
             if request.WhichOneof("kind") == "exec":
                 await serve_session(self._running(), request.exec, stream)
+                return
+            if request.WhichOneof("kind") == "attach":
+                await self._attach(stream)
                 return
             answer = await self._answer_once(request, stream)
         except DriverError as error:
@@ -98,6 +103,7 @@ class ExecutorService:
             raise NotStartedError("this executor has started its task already")
         self.task_run = task_run = self._make_task_run(request)
         self._stopper = Stopper(task_run, self._body, self._nursery)
+        self._nursery.start_soon(self._driver_loss.watch, task_run, self._stopper.stop)
         self.start_requested.set()
         # Nothing more comes on this connection but its end: a plugin that went away is not told anything.
         gone = partial(trio.lowlevel.wait_readable, stream.socket)
@@ -119,6 +125,13 @@ class ExecutorService:
         assert self._stopper is not None, "a run has its stopper"
         self._stopper.stop(signum=request.signum, grace_s=request.grace_s)
         return executor_pb2.Answer(done=executor_pb2.Done())
+
+    async def _attach(self, stream: trio.SocketStream) -> None:
+        """A plugin looks after the task until it closes the connection."""
+        self._running()
+        with self._driver_loss.attached():
+            await send_message(stream, executor_pb2.Answer(done=executor_pb2.Done()))
+            await stream.receive_some(1)
 
     async def _stats(self, request: executor_pb2.StatsRequest, stream: trio.SocketStream) -> None:
         samples = sample_processes(self._running(), interval_s=request.interval_s)

@@ -11,6 +11,7 @@ import math
 
 import trio
 
+from trio_driver.executor.ladder import climb, parse_ladder
 from trio_driver.executor.task_run import TaskBody, TaskRun
 
 
@@ -38,14 +39,26 @@ class Stopper:
             self._nursery.start_soon(self._run, signum)
 
     async def _run(self, signum: int) -> None:
+        why = "the grace time is over"
         with self._grace:
             # A checkpoint would not do: the deadline of a scope that was just entered is seen one later.
             if self._grace.deadline > trio.current_time():
                 self._was_asked = True
-                await self._body.stop(self._task_run, signum)
+                if not await self._ask(signum):
+                    why = "no rung of its ladder ended it"
+                    self._grace.cancel()
             await self._task_run.ended.wait()
         if not self._task_run.ended.is_set():
             if self._was_asked:
-                self._task_run.tell("Killed: the grace time is over", {})
+                self._task_run.tell(f"Killed: {why}", {})
             self._task_run.kill_nowait()
             self._task_run.end("the task was stopped")
+
+    async def _ask(self, signum: int) -> bool:
+        """Ask the task to end, by its own ladder if it has one; False when that was tried in
+        vain."""
+        main, ladder = self._task_run.main, parse_ladder(self._task_run.options.stop)
+        if main is None or not ladder:
+            await self._body.stop(self._task_run, signum)
+            return True
+        return await climb(self._task_run, main, ladder)

@@ -231,7 +231,13 @@ class TaskRun:
     def _open_containment(self) -> None:
         plan = self._plan_containment(self.run.name, self.spec, self.options)
         # The record first: whoever finds it must be able to remove what is made next.
-        self.run.write_executor(msgspec.structs.replace(self._record, containment=plan.record()))
+        record = msgspec.structs.replace(
+            self._record,
+            containment=plan.record(),
+            stop=self.options.stop,
+            stop_after_driver_loss_s=self.options.stop_after_driver_loss_s,
+        )
+        self.run.write_executor(record)
         owner = str(self.run.state_path)
         self._containment = Containment(plan, self.children, owner=owner)
         self._containment.make()

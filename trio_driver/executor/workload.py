@@ -49,11 +49,12 @@ class Workload:
         assert self._child_exit.task_exit is not None
         return self._child_exit.task_exit
 
-    def send_signal(self, signum: int) -> bool:
-        """Send `signum` to the main process; False when it has ended."""
+    def send_signal(self, signum: int, *, to_group: bool = False) -> bool:
+        """Send `signum` to the main process, or to all that stayed in its process group; False when
+        it has ended."""
         if not self._children.is_unreaped(self.pid):
             return False
-        os.kill(self.pid, signum)
+        os.kill(-self.pid if to_group else self.pid, signum)
         return True
 
     def kill_nowait(self) -> None:

@@ -18,6 +18,7 @@ from msgspec import Struct
 from trio_driver.hcl.agent import encode
 from trio_driver.hcl.declare import Duration, doc
 from trio_driver.hcl.decode import decode
+from trio_driver.hcl.duration import parse_duration
 from trio_driver.hcl.errors import ConfigError, Problem
 from trio_driver.hcl.reference import example, reference
 from trio_driver.hcl.schema import spec_of
@@ -31,6 +32,7 @@ __all__ = [
     "doc",
     "encode",
     "example",
+    "parse_duration",
     "reference",
     "spec_of",
 ]

@@ -14,6 +14,9 @@ from trio_driver.model.denied import DeniedIds
 from trio_driver.model.errors import ConfigInvalidError
 from trio_driver.model.ulimits import parse_ulimits
 
+MIN_DRIVER_LOSS_S = 2.0
+"""A plugin that is started needs a moment to find its tasks; an agent's restart takes longer."""
+
 MAX_PIDS = 1 << 22
 """More pids than the kernel has. Source: PID_MAX_LIMIT."""
 
@@ -38,6 +41,11 @@ class TaskOptions:
     """Most processes and threads that the task may have at a time."""
     ulimits: Mapping[str, str] = field(default_factory=dict[str, str])
     """Limits of each process: `{"nofile": "2048:4096", "core": "0"}`."""
+    stop: tuple[str, ...] = ()
+    """How the task is asked to end, rung by rung, instead of by the driver's `stop`: signal, to
+    whom, how long, as in `SIGTERM group 10s`."""
+    stop_after_driver_loss_s: float | None = None
+    """The task is stopped when no plugin with an agent has looked after it for so many seconds."""
     denied_envvars: tuple[str, ...] = ()
     """Patterns of variables that the task does not get; `*` stands for any text."""
     denied_ids: DeniedIds = field(default_factory=DeniedIds)
@@ -59,6 +67,12 @@ class TaskOptions:
         _refuse_ways_up("cgroup_v1_override", self.cgroup_v1_override.values())
         parse_ulimits(self.ulimits)
         self._check_limits()
+        loss_s = self.stop_after_driver_loss_s
+        if loss_s is not None and loss_s < MIN_DRIVER_LOSS_S:
+            raise ConfigInvalidError(
+                f'stop_after_driver_loss "{loss_s:g}s" is not accepted; '
+                f'expected "{MIN_DRIVER_LOSS_S:g}s" or more'
+            )
 
     def _check_limits(self) -> None:
         asked = {"cpu_hard_limit": self.cpu_hard_limit, "pids_limit": self.pids_limit is not None}

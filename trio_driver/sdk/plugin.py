@@ -114,9 +114,11 @@ class Plugin:
     @contextmanager
     def listening(self) -> Generator[None]:
         """An agent is connected for the length of the block."""
-        orphans = self.open().orphans
+        opened = self.open()
+        orphans = opened.orphans
         orphans.listeners += 1
         try:
-            yield
+            with opened.tasks.agent_connected():
+                yield
         finally:
             orphans.listeners -= 1

@@ -113,7 +113,7 @@ class DriverService(DriverServicer):
     ) -> driver_pb2.WaitTaskResponse:
         with driver_errors_as_status():
             task = await self._plugin.open().tasks.get(input_message.task_id)
-        with task.claimed():
+        with task.claimed(), self._plugin.open().tasks.agent_connected():
             await task.ended.wait()
         assert task.exit is not None, "an ended task has an exit"
         return wait_task_response(task.exit.exit, oom_killed=task.exit.oom_killed)

@@ -18,7 +18,7 @@ import trio
 from trio_driver import hcl
 from trio_driver._proto import driver_pb2, executor_pb2
 from trio_driver._proto.interfaces import Call
-from trio_driver.executor import credentials_of, open_executor
+from trio_driver.executor import credentials_of, open_executor, parse_ladder
 from trio_driver.model import (
     ConfigInvalidError,
     FenceHeldError,
@@ -92,6 +92,7 @@ class TaskStarter:
         spec = task_spec(config)
         task_config = self._decode(spec)
         options = self._driver.options(task_config)
+        parse_ladder(options.stop)
         await self._check_user(spec)
         async with self._tasks.turn(fence_name(spec.alloc_id, spec.name)):
             if (task := self._running(spec)) is not None:

@@ -46,9 +46,10 @@ async def stop_task(tasks: Tasks, task_id: str, *, grace_s: float, signal_name: 
     if task is None or task.ended.is_set():
         return
     signum = _stop_signal(tasks, task, signal_name)
+    asked = ", ".join(task.record.stop) or name_of_signal(signum)
     tasks.tell(
         task,
-        f"Stopping: {name_of_signal(signum)}, then SIGKILL after {grace_s:g} s"
+        f"Stopping: {asked}, then SIGKILL after {grace_s:g} s"
         if grace_s > 0
         else "Stopping: SIGKILL",
     )

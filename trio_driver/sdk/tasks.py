@@ -21,6 +21,7 @@ from trio_util import AsyncValue
 
 from trio_driver.linux import boot_id, is_alive, open_pidfd, wait_pidfd
 from trio_driver.model import Lost, TaskEvent, TaskNotFoundError, describe_exit
+from trio_driver.sdk.attach import keep_attached
 from trio_driver.state import (
     LOST_REASON,
     CommitRecord,
@@ -99,6 +100,8 @@ class Tasks:
     ) -> None:
         self.live = AsyncValue(0)
         """How many executors live."""
+        self._agents = AsyncValue(0)
+        """Streams and calls by which an agent shows that it is connected."""
         self._state = state
         self._nursery = nursery
         self._tell = tell
@@ -116,6 +119,15 @@ class Tasks:
         finally:
             if not turn.locked():  # nobody waits either: a lock is handed on, not let go
                 self._turns.pop(fence, None)
+
+    @contextmanager
+    def agent_connected(self) -> Generator[None]:
+        """An agent is connected for the length of the block."""
+        self._agents.value += 1
+        try:
+            yield
+        finally:
+            self._agents.value -= 1
 
     @contextmanager
     def handing_over(self, task_id: str) -> Generator[None]:
@@ -190,6 +202,8 @@ class Tasks:
         except ProcessLookupError:
             pidfd = -1
         self._nursery.start_soon(self._watch, task, pidfd)
+        if record.stop_after_driver_loss_s is not None:
+            self._nursery.start_soon(keep_attached, run, task.ended, self._agents)
         return task
 
     def forget(self, task_id: str) -> None:

@@ -106,6 +106,10 @@ class ExecutorRecord(msgspec.Struct, frozen=True, kw_only=True):
     plugin_start_ticks: int
     created_at_s: float
     containment: ContainmentRecord | None = None
+    stop: tuple[str, ...] = ()
+    """The ladder that the executor stops its task by; empty: as StopTask says."""
+    stop_after_driver_loss_s: float | None = None
+    """Whether, and after how long, it stops its task when no plugin is attached."""
 
     @property
     def process(self) -> ProcessId:
