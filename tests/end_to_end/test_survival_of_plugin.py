@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from tests.support.exits import assert_exited, assert_lost
-from tests.support.family import Role, freeze, thaw
+from tests.support.family import Role, freeze, kill, thaw
 from tests.support.faults import Fault
 from tests.support.host import FAULTY, SCRIPTED, Host, open_host
 from tests.support.scripts import FAMILY, FAMILY_SIZE, SLEEP
@@ -70,6 +70,22 @@ async def test_the_spawner_kills_a_wedged_provisional_executor_whose_plugin_died
         await host.launch()
         await host.start(task)
         await host.becomes(executors=1, workloads=FAMILY_SIZE)
+
+
+async def test_the_next_plugin_ends_a_wedged_provisional_executor_when_the_spawner_died_too() -> None:
+    async with open_host(FAULTY) as host:
+        host.faults.arm(WEDGED_EXECUTOR)
+        task = host.sh(FAMILY)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(start_until_lost, host, task)
+            await task.out.wait_for("ready")
+            await kill(host.spawner)
+            await host.plugin.kill()
+        await host.becomes(plugins=0, spawners=0, executors=1, workloads=FAMILY_SIZE)
+        host.faults.disarm()
+        host.spawner_may_die()
+        await host.launch()
+        await host.becomes(spawners=0)
 
 
 async def test_a_plugin_killed_between_reply_and_commit_makes_a_lost_task() -> None:

@@ -82,8 +82,10 @@ class OrphanWatch:
                 await self._expire(run)
             case RunState.COMMITTED:
                 await self._destroy_if_orphan(run)
-            case RunState.PROVISIONAL | None:
-                pass  # its opener's, or gone
+            case RunState.PROVISIONAL:
+                await self._tasks.end_abandoned(run)
+            case None:
+                pass  # gone meanwhile
 
     async def _expire(self, run: Run) -> None:
         task_exit, record = run.read_exit(), run.read_executor()

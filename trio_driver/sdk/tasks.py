@@ -152,15 +152,18 @@ class Tasks:
         """
         while (done := self._handing_over.get(task_id)) is not None:
             await done.wait()
-        if task_id not in self._known:
-            await self._end_abandoned(task_id)
+        if task_id not in self._known and (run := self._state.find(task_id)) is not None:
+            await self.end_abandoned(run)
         return self.find_nowait(task_id)
 
-    async def _end_abandoned(self, task_id: str) -> None:
+    async def end_abandoned(self, run: Run) -> None:
         """End a run whose plugin died before it was committed: its executor may not have come to it
-        yet."""
-        run = self._state.find(task_id)
-        if run is None or run.is_committed():
+        yet, or be stopped. Does nothing to any other run.
+
+        Raises:
+            StuckError: its processes outlive SIGKILL.
+        """
+        if run.is_committed():
             return
         record = read_executor_or_none(run)
         if record is not None and run.read_exit() is None and not is_alive(record.plugin):
