@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,3 +29,13 @@ def test_hcl_imports_nothing_but_msgspec_and_the_messages() -> None:
                 source,
                 module,
             )
+
+
+def test_importing_hcl_loads_neither_trio_nor_the_transport() -> None:
+    code = "import sys, trio_driver.hcl; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    modules = set(loaded.stdout.split())
+    assert "trio_driver.hcl" in modules
+    assert not {"trio", "purerpc", "anyio", "h2", "trio_driver.rpc", "trio_driver.sdk"} & modules

@@ -34,6 +34,10 @@ class Configured:
         self.driver = driver
         self.compute = compute
         config = driver.config
+        if config.state_dir and not config.state_dir.startswith("/"):
+            raise ConfigInvalidError(
+                f'state_dir "{config.state_dir}" is not accepted; expected an absolute path'
+            )
         self.denied_ids = DeniedIds.parse(config.denied_host_uids, config.denied_host_gids)
 
 

@@ -36,7 +36,8 @@ class PluginConfig(msgspec.Struct, frozen=True, kw_only=True):
     state_dir: Annotated[
         str,
         hcl.doc(
-            "Root-only directory for records, locks and sockets. Plugins of several agents may share it."
+            "Root-only directory for records, locks and sockets, an absolute path; by default "
+            "/run/trio-driver. Plugins of several agents may share it."
         ),
     ] = ""
     orphan_grace: Annotated[
