@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import trio
 
+from tests.support.family import Counts, kill, playing_init
 from trio_driver.executor.session_scope import NAMES_LIMIT, SessionScope, make_scope
-from trio_driver.linux import cgroup, identify, is_alive
+from trio_driver.linux import cgroup, children_of, identify, is_alive
 from trio_driver.model import LaunchError
 
 
@@ -44,23 +45,6 @@ async def test_scopes_have_names_of_their_own_below_the_run(run_path: Path) -> N
     ]
     assert await first.close(limit_s=1)
     assert make_scope(run_path).path == first.path
-
-
-@pytest.mark.cgroup
-async def test_a_scope_that_is_closed_twice_leaves_the_next_of_its_name_alone(
-    run_path: Path,
-) -> None:
-    first = make_scope(run_path)
-    assert await first.close(limit_s=1)
-    second = make_scope(run_path)
-    assert second.path is not None
-    assert second.path == first.path
-    process = sleeping(second.path)
-    assert await first.close(limit_s=1)
-    assert process.poll() is None
-    second.kill_nowait()
-    process.wait()
-    assert await second.close(limit_s=5)
 
 
 @pytest.mark.cgroup
@@ -98,18 +82,31 @@ async def test_what_is_below_the_scope_goes_with_it_and_what_is_beside_it_stays(
     assert await other.close(limit_s=5)
 
 
+def with_children(leader_script: str) -> subprocess.Popen[bytes]:
+    """The leader of a session, once it has said that its children are there."""
+    process = subprocess.Popen(
+        ["sh", "-c", leader_script], start_new_session=True, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        process.stdout.readline()
+    return process
+
+
 async def test_without_a_cgroup_the_session_of_its_leader_is_killed_and_no_other() -> None:
     scope = SessionScope(None)
     assert await scope.close(limit_s=1), "nothing has run in it"
-    script = "sleep 1000 & setsid sleep 1000 & echo; wait"
-    with subprocess.Popen(  # noqa: ASYNC220 - a fork waits for nothing
-        ["sh", "-c", script], start_new_session=True, stdout=subprocess.PIPE
-    ) as leader:
-        assert leader.stdout is not None
-        leader.stdout.readline()
+    with playing_init() as family:
+        leader = with_children("sleep 1000 & setsid sh -c 'echo; exec sleep 1000' & wait")
+        (other,) = [child for child in children_of(leader.pid) if os.getsid(child) != leader.pid]
+        process = identify(other)
+        assert process is not None
         scope.leader = identify(leader.pid)
         assert scope.kill_nowait()
         leader.wait()
+        assert is_alive(process)
+        await kill(process)
+        await family.becomes(Counts())
     assert not scope.kill_nowait(), "its number may be somebody else's now"
 
 

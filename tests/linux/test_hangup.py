@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import socket
+import sys
 
 import trio
 import trio.testing
@@ -43,18 +43,15 @@ async def test_a_shutdown_of_sending_is_no_hang_up() -> None:
 
 async def test_the_end_of_a_process_is_seen_at_once_by_one_who_waits() -> None:
     ours, theirs = socket.socketpair()
-    pid = os.fork()
-    if pid == 0:
-        ours.close()
-        theirs.recv(1)
-        os._exit(0)
+    script = "import socket; socket.socket(fileno=0).recv(1)"
+    process = await trio.lowlevel.open_process([sys.executable, "-c", script], stdin=theirs)
     theirs.close()
     with ours:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(wait_hung_up, ours.fileno())
             await trio.testing.wait_all_tasks_blocked()
             ours.send(b"x")
-    os.waitpid(pid, 0)
+    assert await process.wait() == 0
 
 
 async def test_one_who_is_cancelled_leaves_no_descriptor() -> None:
