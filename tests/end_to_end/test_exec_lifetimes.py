@@ -54,7 +54,8 @@ async def test_a_session_that_ends_takes_along_what_it_left(tty: bool) -> None:
         script = f"{HIDDEN} echo done; exit 3"
         result = await run_in(host.plugin, task, script, tty=tty)
         assert result == (b"done\r\n" if tty else b"done\n", b"", 3)
-        await only_the_task_is_left(host, task)
+        assert host.family.counts().workloads == 1, "the exit was told too early"
+        assert not session_cgroups(task)
 
 
 @pytest.mark.parametrize("tty", [False, True])

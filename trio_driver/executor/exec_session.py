@@ -6,7 +6,7 @@ from it.
 Rules:
 - It is run as the task's first workload is, in a cgroup of its own below the run's. Its end, of
   whatever kind, ends all that it left.
-- All output precedes the exit. With a terminal the session ends with its main process; without one,
+- All output precedes the exit, and so does the end of all that the session left. With a terminal the session ends with its main process; without one,
   with that and the end of both streams: for whoever holds them, the session waits.
 - Nothing is buffered: a client that does not read makes the processes wait, a process that does not
   read makes the client wait. So the client's end is looked for by itself, not by reading.
@@ -156,6 +156,7 @@ class _Session:
                     task_exit = await self._workload.wait()
                     if self._io.is_terminal:
                         await self._end()
+                await self._end()  # who is told the exit finds nothing of the session
                 result = exit_result(task_exit, oom_killed=False)
                 await self._send(driver_pb2.ExecTaskStreamingResponse(exited=True, result=result))
                 nursery.cancel_scope.cancel()
