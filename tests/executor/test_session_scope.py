@@ -38,27 +38,47 @@ def sleeping(path: Path) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.cgroup
-async def test_scopes_have_names_of_their_own_below_the_run(run_path: Path) -> None:
+async def test_no_two_scopes_ever_have_the_same_name(run_path: Path) -> None:
     first, second = make_scope(run_path), make_scope(run_path)
-    assert [scope.path for scope in (first, second)] == [
-        run_path / f"exec-{number}.scope" for number in (1, 2)
-    ]
     assert await first.close(limit_s=1)
-    assert make_scope(run_path).path == first.path
+    third = make_scope(run_path)
+    paths = {scope.path for scope in (first, second, third)}
+    assert len(paths) == 3
+    assert all(path and path.match("*.scope/exec-*.scope") for path in paths)
+
+
+@pytest.mark.cgroup
+async def test_a_scope_that_has_ended_ends_nothing_more(run_path: Path) -> None:
+    scope = make_scope(run_path)
+    assert scope.path is not None
+    assert await scope.close(limit_s=1)
+    cgroup.make(scope.path)
+    later = sleeping(scope.path)
+    assert await scope.close(limit_s=1)
+    assert later.poll() is None
+    later.kill()
+    later.wait()
 
 
 @pytest.mark.cgroup
 def test_a_run_that_is_gone_has_no_scopes(run_path: Path) -> None:
-    with pytest.raises(LaunchError, match=r"exec-1\.scope.*No such file"):
+    with pytest.raises(LaunchError, match=r"exec-\d+\.scope.*No such file"):
         make_scope(run_path / "gone")
+
+
+def number_of(scope: SessionScope) -> int:
+    assert scope.path is not None
+    return int(scope.path.stem.removeprefix("exec-"))
 
 
 @pytest.mark.cgroup
 def test_a_task_that_takes_all_names_gets_an_error(run_path: Path) -> None:
-    for number in range(1, NAMES_LIMIT + 1):
+    taken = number_of(make_scope(run_path)) + 1
+    for number in range(taken, taken + NAMES_LIMIT):
         (run_path / f"exec-{number}.scope").mkdir()
     with pytest.raises(LaunchError, match="taken"):
         make_scope(run_path)
+    assert number_of(make_scope(run_path)) == taken + NAMES_LIMIT
 
 
 @pytest.mark.cgroup

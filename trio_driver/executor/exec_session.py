@@ -6,8 +6,9 @@ from it.
 Rules:
 - It is run as the task's first workload is, in a cgroup of its own below the run's. Its end, of
   whatever kind, ends all that it left.
-- All output precedes the exit, and so does the end of all that the session left. With a terminal the session ends with its main process; without one,
-  with that and the end of both streams: for whoever holds them, the session waits.
+- All output precedes the exit, and so does the end of all that was left. With a terminal the
+  session ends with its main process; without one, with that and the end of both streams: for
+  whoever holds them, the session waits.
 - Nothing is buffered: a client that does not read makes the processes wait, a process that does not
   read makes the client wait. So the client's end is looked for by itself, not by reading.
 

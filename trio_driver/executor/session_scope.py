@@ -32,6 +32,9 @@ from trio_driver.model import LaunchError
 NAMES_LIMIT = 1024
 """How many names are tried: a task that is root may make cgroups that are called like ours."""
 
+_NUMBERS = itertools.count(1)
+"""Of the sessions of this process. Never used again: one that has ended must not end another."""
+
 
 class SessionScope:
     """See the module; made by `make_scope`."""
@@ -42,7 +45,6 @@ class SessionScope:
         self.leader: ProcessId | None = None
         """The session's first process, once there is one."""
         self._is_removed = False
-        """Then the path may be another session's already."""
 
     def fill(self, plan: LaunchPlan, run_path: Path | None) -> LaunchPlan:
         """The plan with this scope in the place of the run's cgroup."""
@@ -84,16 +86,14 @@ def make_scope(run_path: Path | None) -> SessionScope:
     """
     if run_path is None:
         return SessionScope(None)
-    for number in itertools.count(1):
+    for number in itertools.islice(_NUMBERS, NAMES_LIMIT):
         path = run_path / f"exec-{number}.scope"
         try:
             if cgroup.make(path):
                 return SessionScope(path)
         except OSError as error:
             raise LaunchError("cgroup", str(path), error.strerror or str(error)) from error
-        if number == NAMES_LIMIT:
-            raise LaunchError("cgroup", str(path), "is taken, as are all before it")
-    raise AssertionError("the count has no end")
+    raise LaunchError("cgroup", str(run_path), f"{NAMES_LIMIT} names of sessions are taken")
 
 
 def _kill_session(leader: ProcessId) -> bool:
