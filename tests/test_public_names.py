@@ -91,6 +91,7 @@ PUBLIC_NAMES: dict[str, list[str]] = {
     ],
     "trio_driver.linux": [
         "CLOCK_TICKS_PER_S",
+        "CLONE_NEWNET",
         "PIDS_LIMIT",
         "TEMPORARY_SUFFIX",
         "CgroupUsage",
@@ -114,6 +115,7 @@ PUBLIC_NAMES: dict[str, list[str]] = {
         "close_all_except",
         "descendants_of",
         "end_of_input",
+        "enter_namespace",
         "fd_count",
         "fds",
         "files",
@@ -133,6 +135,7 @@ PUBLIC_NAMES: dict[str, list[str]] = {
         "open_beneath",
         "open_fifo_reader",
         "open_fifo_writer",
+        "open_namespace",
         "open_pidfd",
         "open_terminal",
         "parent_of",

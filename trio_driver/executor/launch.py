@@ -23,11 +23,14 @@ from pathlib import Path
 from typing import NoReturn
 
 from trio_driver.linux import (
+    CLONE_NEWNET,
     Credentials,
     cgroup,
     close_all_except,
+    enter_namespace,
     fork_into,
     make_controlling,
+    open_namespace,
     set_no_new_privs,
     set_parent_death_signal,
 )
@@ -68,6 +71,8 @@ class LaunchPlan:
     for: one that cannot be set is an error."""
     oom_score_adj: int = 0
     no_new_privs: bool = False
+    network_path: str = ""
+    """A network namespace to run in; empty: our own."""
     has_terminal: bool = False
     """Stdin is a terminal, which becomes the controlling one."""
     pass_fds: Sequence[int] = field(default_factory=tuple[int, ...])
@@ -171,6 +176,8 @@ def _follow(plan: LaunchPlan, executor_pid: int, report: int) -> None:
     _reset_signals()
     with _Step("setsid", ""):
         os.setsid()
+    if plan.network_path:
+        _join_network(plan.network_path)
     with _Step("work_dir", plan.work_dir):
         os.chdir(plan.work_dir)
     with _Step("oom_score_adj", str(plan.oom_score_adj)):
@@ -251,6 +258,26 @@ def _apply_limits(limits: ProcessLimits) -> None:
             except (ValueError, PermissionError):
                 # Only root may raise a hard limit again; a lower one than the agent's is the safe side.
                 continue
+
+
+def check_network(path: str) -> None:
+    """Look whether `path` names a network namespace, so that a start fails with words for it.
+
+    Raises:
+        LaunchError: it does not, or may not be opened.
+    """
+    try:
+        os.close(open_namespace(path, CLONE_NEWNET))
+    except OSError as error:
+        reason = "not a network namespace" if error.errno == errno.EINVAL else error.strerror
+        raise LaunchError("network namespace", path, str(reason)) from error
+
+
+def _join_network(path: str) -> None:
+    with _Step("network namespace", path):
+        fd = open_namespace(path, CLONE_NEWNET)
+        enter_namespace(fd, CLONE_NEWNET)
+        os.close(fd)
 
 
 def _apply_ulimits(ulimits: Mapping[str, tuple[int, int]]) -> None:

@@ -29,7 +29,7 @@ from trio_driver.executor.containment import Containment, host_plan
 from trio_driver.executor.credentials import credentials_of
 from trio_driver.executor.events import tell, watch_log_pipe
 from trio_driver.executor.exec_text import check_texts, exec_environ
-from trio_driver.executor.launch import LaunchPlan
+from trio_driver.executor.launch import LaunchPlan, check_network
 from trio_driver.executor.output import Output, open_output
 from trio_driver.executor.plan import ContainmentPlan
 from trio_driver.executor.workload import Workload, open_workload
@@ -331,6 +331,8 @@ class TaskRun:
         assert self.output is not None, "a run has its output before its body"
         if work_dir and not os.path.isabs(work_dir):
             raise LaunchError("work_dir", work_dir, "must be an absolute path")
+        if self.spec.network_path:
+            check_network(self.spec.network_path)
         check_texts(command=path, args=argv, work_dir=work_dir)
         return LaunchPlan(
             path=path,
@@ -347,4 +349,5 @@ class TaskRun:
             ulimits=parse_ulimits(self.options.ulimits),
             oom_score_adj=oom_score_adj,
             no_new_privs=self._containment.plan.tier is Tier.NONE,
+            network_path=self.spec.network_path,
         )

@@ -39,6 +39,11 @@ from trio_driver.linux.files import (
 )
 from trio_driver.linux.hangup import wait_hung_up
 from trio_driver.linux.locks import ForeignLockError, lock_owner, try_lock
+from trio_driver.linux.namespaces import (
+    CLONE_NEWNET,
+    enter_namespace,
+    open_namespace,
+)
 from trio_driver.linux.prctl import (
     is_child_subreaper,
     set_child_subreaper,
@@ -80,6 +85,7 @@ from trio_driver.linux.user import Credentials, UserNotFoundError, lookup
 
 __all__ = [
     "CLOCK_TICKS_PER_S",
+    "CLONE_NEWNET",
     "PIDS_LIMIT",
     "TEMPORARY_SUFFIX",
     "CgroupUsage",
@@ -103,6 +109,7 @@ __all__ = [
     "close_all_except",
     "descendants_of",
     "end_of_input",
+    "enter_namespace",
     "fd_count",
     "fds",
     "files",
@@ -122,6 +129,7 @@ __all__ = [
     "open_beneath",
     "open_fifo_reader",
     "open_fifo_writer",
+    "open_namespace",
     "open_pidfd",
     "open_terminal",
     "parent_of",

@@ -46,6 +46,7 @@ def task_spec(message: driver_pb2.TaskConfig) -> TaskSpec:
         env=dict(message.env),
         resources=resources_of(message.resources),
         msgpack_driver_config=message.msgpack_driver_config,
+        network_path=message.network_isolation_spec.path,
     )
 
 

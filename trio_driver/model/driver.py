@@ -34,4 +34,6 @@ class Capabilities:
 
     send_signals: bool = True
     exec: bool = True
-    group_networks: bool = False
+    group_networks: bool = True
+    """Whether a task may be of a group with a network of its own (`bridge`, `none`, `cni/*`): its
+    workloads run in that namespace, `run` itself never does."""

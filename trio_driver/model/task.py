@@ -45,6 +45,8 @@ class TaskSpec:
     env: Mapping[str, str]
     resources: Resources
     msgpack_driver_config: bytes
+    network_path: str = ""
+    """The group's network namespace; empty for the host's network."""
 
     @property
     def task_dir(self) -> str:

@@ -58,6 +58,8 @@ class DriverService(DriverServicer):
     ) -> driver_pb2.CapabilitiesResponse:
         capabilities = self._driver_class.capabilities
         modes = [driver_pb2.NetworkIsolationSpec.HOST]
+        if capabilities.group_networks:
+            modes.append(driver_pb2.NetworkIsolationSpec.GROUP)
         return driver_pb2.CapabilitiesResponse(
             capabilities=driver_pb2.DriverCapabilities(
                 send_signals=capabilities.send_signals,

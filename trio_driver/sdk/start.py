@@ -29,6 +29,7 @@ from trio_driver.model import (
 )
 from trio_driver.sdk.base_service import Configured
 from trio_driver.sdk.driver import config_types
+from trio_driver.sdk.support import check_supported, not_applied
 from trio_driver.sdk.tasks import KnownTask, Tasks
 from trio_driver.spawner import ProcessLimits, Spawner, SpawnRequest
 from trio_driver.state import (
@@ -91,6 +92,7 @@ class TaskStarter:
         """
         spec = task_spec(config)
         task_config = self._decode(spec)
+        check_supported(config)
         options = self._driver.options(task_config)
         parse_ladder(options.stop)
         await self._check_user(spec)
@@ -108,7 +110,7 @@ class TaskStarter:
                         start_task_response(config, executor.run, executor.process.pid)
                     )
                     executor.commit()
-                    self._tell_started(executor.run)
+                    self._tell_started(executor.run, not_applied(config))
 
     def _decode(self, spec: TaskSpec) -> msgspec.Struct:
         """The task's configuration, checked.
@@ -203,7 +205,7 @@ class TaskStarter:
             del request.task.env[name]
         return request
 
-    def _tell_started(self, run: Run) -> None:
+    def _tell_started(self, run: Run, not_applied_text: str) -> None:
         if (task := self._tasks.adopt(run)) is not None and task.commit is not None:
             tier = task.record.containment.tier.value if task.record.containment else "none"
             self._tasks.tell(
@@ -211,6 +213,8 @@ class TaskStarter:
                 f"Started: pid {task.commit.workload_pid}, containment {tier}",
                 executor_pid=str(task.record.pid),
             )
+            if not_applied_text:
+                self._tasks.tell(task, not_applied_text)
 
 
 def start_task_response(
