@@ -72,7 +72,9 @@ async def test_the_spawner_kills_a_wedged_provisional_executor_whose_plugin_died
         await host.becomes(executors=1, workloads=FAMILY_SIZE)
 
 
-async def test_the_next_plugin_ends_a_wedged_provisional_executor_when_the_spawner_died_too() -> None:
+async def test_the_next_plugin_ends_a_wedged_provisional_executor_when_the_spawner_died_too() -> (
+    None
+):
     async with open_host(FAULTY) as host:
         host.faults.arm(WEDGED_EXECUTOR)
         task = host.sh(FAMILY)

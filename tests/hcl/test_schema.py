@@ -106,3 +106,29 @@ def test_a_class_without_options_is_an_empty_object() -> None:
 
     assert hcl.spec_of(Nothing).WhichOneof("block") == "object"
     assert hcl.encode(hcl.spec_of(Nothing), {}) == b"\x80"
+
+
+SAID_BETTER = {"array", "block_attrs", "block_set"}
+"""Parts of a schema that no annotation makes; `kinds` says what to use instead."""
+
+
+def test_every_part_of_a_schema_is_made_by_a_class_or_is_said_better() -> None:
+    class Inner(msgspec.Struct):
+        a: int = 1
+
+    class Everything(msgspec.Struct):
+        leaf: str
+        block: Inner
+        blocks: list[Inner]
+        labelled: dict[str, Inner]
+
+    made: set[str] = {"default", "literal"}  # of `a`
+
+    def visit(spec: Spec) -> None:
+        made.add(str(spec.WhichOneof("block")))
+        for nested in spec.object.attributes.values():
+            visit(nested)
+
+    visit(hcl.spec_of(Everything))
+    parts = {field.name for field in Spec.DESCRIPTOR.oneofs_by_name["block"].fields}
+    assert parts == made | SAID_BETTER

@@ -12,6 +12,12 @@ reference are derived from it. `declare` makes it. Must not know: msgspec's clas
 | `list[Struct]` | `BlockList` | `x { ... }`, any number |
 | `dict[str, Struct]` | `BlockMap` | `x "label" { ... }`, any number |
 
+What else a schema of Nomad's can say has no annotation, because one of these says it better:
+`block_attrs` is `dict[str, T]` (which both ways of writing a map reach), `block_set` is
+`list[Struct]` (which keeps the order, and drops nothing), `array` is a `Struct` (whose values have
+names), a bare `literal` is a constant of the class. `any` has none: in labelled blocks it makes an
+agent panic. The agent's half (`agent`) knows them all, for drivers of others.
+
 Each may be `X | None`, where None is "not set". A field without default is required: of blocks at
 least one. Limits are those of `msgspec.Meta` (`ge=1`, `pattern=...`).
 """
