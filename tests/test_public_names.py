@@ -140,6 +140,7 @@ PUBLIC_NAMES: dict[str, list[str]] = {
         "open_terminal",
         "parent_of",
         "prctl",
+        "prepare_record",
         "process",
         "process_swap_bytes",
         "process_usage",

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.cgroup
 WEDGED_EXECUTOR = Fault(role="executor", event="socket.bind", signum=signal.SIGSTOP)
 """Stops when its workload has been forked and nobody has been told of it."""
 
-BEFORE_COMMIT = Fault(role="plugin", event="open", part=".committed.json")
+BEFORE_COMMIT = Fault(role="plugin", event="os.rename", part="committed.json")
 """When the answer to StartTask has been written, and the mark has not."""
 
 
@@ -114,15 +114,16 @@ async def test_a_task_lost_between_reply_and_commit_is_recovered_while_it_still_
         assert_lost(await host.plugin.wait(task))
 
 
-async def test_the_mark_of_a_commit_is_whole_or_absent_when_the_plugin_is_killed_at_it() -> None:
+async def test_a_plugin_killed_while_it_prepares_the_commit_has_not_answered_yet() -> None:
     async with open_host(FAULTY) as host:
-        host.faults.arm(Fault(role="plugin", event="os.rename", part="committed.json"))
+        host.faults.arm(Fault(role="plugin", event="open", part=".committed.json"))
         task = host.sh(SLEEP)
-        handle = await host.plugin.start(task)
+        with pytest.raises(RpcError, match="UNAVAILABLE"):
+            await host.plugin.start(task)
         await host.becomes(plugins=0, spawners=0)
         await host.launch()
-        await host.plugin.recover(handle)
-        assert_lost(await host.plugin.wait(task))
+        await host.plugin.start(task)  # as an agent does, with the same id
+        await host.becomes(executors=1, workloads=1)
 
 
 async def test_a_committed_task_survives_its_plugin_with_exit_code_and_logs() -> None:

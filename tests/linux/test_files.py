@@ -11,7 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from trio_driver.linux import TEMPORARY_SUFFIX, files, reserve_record, write_atomic, write_once
+from trio_driver.linux import (
+    TEMPORARY_SUFFIX,
+    files,
+    prepare_record,
+    reserve_record,
+    write_atomic,
+    write_once,
+)
 
 DURABLE = pytest.mark.parametrize("durable", [True, False], ids=["durable", "not durable"])
 
@@ -45,6 +52,19 @@ def test_a_reserved_record_is_written_once(tmp_path: Path, dir_fd: int, durable:
         assert not record.write_once(b"too late", durable=durable)
     assert (tmp_path / "record").read_bytes() == b"said"
     assert os.listdir(tmp_path) == ["record"]
+
+
+@DURABLE
+def test_a_prepared_record_is_there_once_it_is_published(
+    tmp_path: Path, dir_fd: int, durable: bool
+) -> None:
+    with prepare_record(dir_fd, "r.json", b"new", durable=durable) as publish:
+        assert not (tmp_path / "r.json").exists()
+        publish()
+        assert (tmp_path / "r.json").read_bytes() == b"new"
+    with prepare_record(dir_fd, "other", b"never", durable=durable):
+        pass
+    assert os.listdir(tmp_path) == ["r.json"]
 
 
 def test_a_reservation_that_was_not_used_leaves_nothing(tmp_path: Path, dir_fd: int) -> None:

@@ -16,7 +16,7 @@ Rules:
 import os
 import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 
 import trio
 
@@ -50,23 +50,33 @@ class ExecutorRefusedError(DriverError):
 class OpenExecutor:
     """A provisional executor, see `open_executor`."""
 
-    def __init__(self, run: Run, spawned: SpawnedExecutor, stream: trio.abc.Stream) -> None:
+    def __init__(
+        self, run: Run, spawned: SpawnedExecutor, stream: trio.abc.Stream, stack: ExitStack
+    ) -> None:
         self.run = run
         self.process = spawned.process
         self.is_committed = False
         self.started: CommitRecord | None = None
         """What has been started; None before."""
         self._stream = stream
+        self._stack = stack
+        self._publish: Callable[[], None] | None = None
+        """The commit mark, written and waiting for its name."""
 
     async def start(self, request: executor_pb2.StartRequest) -> None:
         """Start the task.
 
         Raises:
             ExecutorRefusedError: it did not start; the text names the failing step.
-            ExecutorLostError: the executor ended meanwhile.
+            ExecutorLostError: the executor ended meanwhile, or somebody destroyed the run.
         """
         answer = await ask_over(self._stream, executor_pb2.Request(start=request), "start the task")
         self.started = CommitRecord(answer.started.workload_pid, answer.started.started_at_s)
+        # Between the answer to Nomad and the mark lies one rename, and no wait for a disk.
+        try:
+            self._publish = self._stack.enter_context(self.run.prepare_commit(self.started))
+        except FileNotFoundError as error:
+            raise ExecutorLostError("the run was destroyed while it started") from error
 
     def commit(self) -> None:
         """From here on Nomad owns the run, and the block's end does not end it. Never blocks.
@@ -74,9 +84,9 @@ class OpenExecutor:
         Raises:
             FileNotFoundError: somebody destroyed the run meanwhile.
         """
-        if self.started is None:
+        if self._publish is None:
             raise ValueError("only a started run can be committed")
-        self.run.commit(self.started)
+        self._publish()
         self.is_committed = True
 
 
@@ -98,17 +108,18 @@ async def open_executor(
     )
     spawned = await spawner.spawn(request)
     stream = trio.SocketStream(trio.socket.from_stdlib_socket(spawned.control))
-    executor = OpenExecutor(run, spawned, stream)
-    try:
-        yield executor
-    finally:
+    with ExitStack() as stack:
+        executor = OpenExecutor(run, spawned, stream, stack)
         try:
-            if not executor.is_committed:
-                await _end(state, run, spawned.pidfd)  # noqa: ASYNC102 - it has its own shield
+            yield executor
         finally:
-            os.close(spawned.pidfd)
-            trio.lowlevel.notify_closing(spawned.control)
-            spawned.control.close()
+            try:
+                if not executor.is_committed:
+                    await _end(state, run, spawned.pidfd)  # noqa: ASYNC102 - it has its own shield
+            finally:
+                os.close(spawned.pidfd)
+                trio.lowlevel.notify_closing(spawned.control)
+                spawned.control.close()
 
 
 async def _end(state: StateDirectory, run: Run, pidfd: int) -> None:

@@ -33,6 +33,7 @@ from trio_driver.linux.fds import (
 from trio_driver.linux.files import (
     TEMPORARY_SUFFIX,
     ReservedRecord,
+    prepare_record,
     reserve_record,
     write_atomic,
     write_once,
@@ -134,6 +135,7 @@ __all__ = [
     "open_terminal",
     "parent_of",
     "prctl",
+    "prepare_record",
     "process",
     "process_swap_bytes",
     "process_usage",

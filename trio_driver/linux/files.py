@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 TEMPORARY_SUFFIX = ".new"
@@ -32,13 +32,30 @@ def write_atomic(dir_fd: int, name: str, data: bytes, *, durable: bool) -> None:
         OSError: it could not be written; the old record still stands. If the final fsync of the
             directory fails the new one is in place but may not survive a power cut.
     """
+    with prepare_record(dir_fd, name, data, durable=durable) as publish:
+        publish()
+
+
+@contextlib.contextmanager
+def prepare_record(
+    dir_fd: int, name: str, data: bytes, *, durable: bool
+) -> Generator[Callable[[], None]]:
+    """As `write_atomic` in two steps: all that takes time is done at once, and the record is there
+    when the function that the block gets is called, by one rename. `dir_fd` must stay open.
+
+    Leaving the block without that call leaves nothing.
+    """
     with _temporary_file(dir_fd, name) as (fd, temporary):
         _write_all(fd, data)
         if durable:
             os.fsync(fd)
-        os.rename(temporary, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
-    if durable:
-        os.fsync(dir_fd)
+
+        def publish() -> None:
+            os.rename(temporary, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+            if durable:
+                os.fsync(dir_fd)
+
+        yield publish
 
 
 def write_once(dir_fd: int, name: str, data: bytes, *, durable: bool) -> bool:

@@ -28,7 +28,14 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from trio_driver.linux import boot_id, is_alive, reserve_record, write_atomic, write_once
+from trio_driver.linux import (
+    boot_id,
+    is_alive,
+    prepare_record,
+    reserve_record,
+    write_atomic,
+    write_once,
+)
 from trio_driver.state.records import (
     MAX_EVENTS_BYTES,
     MAX_EXIT_BYTES,
@@ -179,8 +186,19 @@ class Run:
         Raises:
             FileNotFoundError: the run has been destroyed.
         """
-        with self._open() as dir_fd:
-            write_atomic(dir_fd, "committed.json", encode(record), durable=self.durable)
+        with self.prepare_commit(record) as commit:
+            commit()
+
+    @contextlib.contextmanager
+    def prepare_commit(self, record: CommitRecord) -> Generator[Callable[[], None]]:
+        """As `commit`, with all that takes time done now: what is left is the rename."""
+        with (
+            self._open() as dir_fd,
+            prepare_record(
+                dir_fd, "committed.json", encode(record), durable=self.durable
+            ) as publish,
+        ):
+            yield publish
 
     def is_committed(self) -> bool:
         return os.path.lexists(self.path / "committed.json")
