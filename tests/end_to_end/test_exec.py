@@ -149,3 +149,21 @@ async def test_a_task_without_a_workload_has_sessions_too() -> None:
         task = host.task(config={"mode": "no-workload"})
         await host.start(task)
         assert await run_in(host.plugin, task, "echo here; exit 5") == (b"here\n", b"", 5)
+
+
+async def test_a_session_has_the_options_of_its_task() -> None:
+    async with open_host() as host:
+        options = {
+            "work_dir": "/usr",
+            "oom_score_adj": 321,
+            "ulimit": [{"nofile": "77:88"}],
+            "denied_envvars": ["SECRET_*"],
+        }
+        task = host.sh(SLEEP, env={"SECRET_WORD": "x", "COLOUR": "green"}, config=options)
+        await running(host, task)
+        script = "pwd; cat /proc/self/oom_score_adj; ulimit -Sn; ulimit -Hn; env | sort"
+        shown, _, code = await run_in(host.plugin, task, script)
+        lines = shown.decode().splitlines()
+        assert (code, lines[:4]) == (0, ["/usr", "321", "77", "88"])
+        assert "COLOUR=green" in lines
+        assert not any("SECRET" in line for line in lines)

@@ -14,6 +14,7 @@ from tests.end_to_end.test_start_errors import fails
 from tests.support.exits import assert_exited
 from tests.support.host import Host, open_host
 from tests.support.scripts import SLEEP
+from tests.support.sessions import run_in
 from tests.support.task import Task
 from trio_driver._proto import driver_pb2
 from trio_driver.rpc import RpcError, StatusCode
@@ -71,6 +72,18 @@ async def test_a_task_runs_in_the_namespace_of_its_group(user: str) -> None:
             assert_exited(await host.plugin.wait(task), 0)
             executors_own = os.readlink("/proc/self/ns/net")
             assert executors_own != inode_of(path)
+
+
+@pytest.mark.parametrize("tty", [False, True])
+async def test_a_session_is_in_the_namespace_of_its_task(tty: bool) -> None:
+    async with open_host() as host:
+        with own_namespace(host.home) as path:
+            task = in_group(host.sh(SLEEP, user="nobody"), path)
+            await host.start(task)
+            await task.out.wait_for("ready")
+            shown, _, code = await run_in(host.plugin, task, "readlink /proc/self/ns/net", tty=tty)
+            assert (shown.decode().strip(), code) == (inode_of(path), 0)
+            await host.plugin.destroy(task)
 
 
 async def test_the_executor_stays_in_the_hosts_network() -> None:
