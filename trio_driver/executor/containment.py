@@ -24,6 +24,7 @@ import trio
 
 from trio_driver.executor.children import Children
 from trio_driver.executor.limits import limit_plan
+from trio_driver.executor.oom import OomEvidence
 from trio_driver.executor.overrides import override_plan
 from trio_driver.executor.plan import ContainmentPlan, may_write, plan_containment, tier_of
 from trio_driver.linux import cgroup
@@ -48,13 +49,12 @@ class Containment:
         self.plan = plan
         self.joined_paths = plan.joined_paths
         """v1 cgroups that the workload joins; complete once it is made."""
-        self.oom_killed = False
-        """Whether the kernel killed a process of the run for its memory: seen so far, before each
-        kill of ours."""
+        self.oom = OomEvidence(None, below=None)
+        """Whether the kernel killed processes of the run for memory; of the run's cgroups once it is
+        made."""
         self._children = children
         self._owner = owner
         self._kill_fd: int | None = None
-        self._oom_kills_before = 0
 
     def make(self) -> None:
         """Make the cgroups and write the limits. The plan's record must be on disk already; what was
@@ -73,7 +73,7 @@ class Containment:
         if self.plan.kill_path is not None:
             # Opened now, so that a full descriptor table cannot stop the kill.
             self._kill_fd = cgroup.open_kill(self.plan.kill_path)
-        self._oom_kills_before = _oom_kills(self.plan.memory_path)
+        self.oom = OomEvidence(self.plan.memory_path, below=_in_log(self.plan.memory_path))
         for path, value in self.plan.limits:
             try:
                 cgroup.write(path, value)
@@ -108,8 +108,7 @@ class Containment:
 
     def kill_nowait(self) -> bool:
         """Kill every process of the run once; whether any, or its cgroup, is still there."""
-        # The counter adds up over the runs of a scope, so compare; and goes with a cgroup of ours, so look first.
-        self.oom_killed |= _oom_kills(self.plan.memory_path) > self._oom_kills_before
+        self.oom.look()
         if self._kill_fd is not None:
             cgroup.kill_through(self._kill_fd)
         elif self.plan.kill_path is not None:
@@ -132,14 +131,19 @@ class Containment:
         return not self.kill_nowait()
 
 
-def _oom_kills(path: Path | None) -> int:
-    return (cgroup.oom_kill_count(path) or 0) if path is not None else 0
-
-
 @functools.cache
 def host_mounts() -> cgroup.Mounts:
     """The cgroup hierarchies of this host, looked up once: a spawner and its forks are of one mount namespace."""
     return cgroup.find_mounts()
+
+
+def _in_log(path: Path | None) -> str | None:
+    """The cgroup as the kernel's log names it: from the root of its hierarchy."""
+    mounts = host_mounts()
+    for root in filter(None, (mounts.unified, mounts.v1.get("memory"))):
+        if path is not None and path.is_relative_to(root):
+            return f"/{path.relative_to(root)}"
+    return None
 
 
 def host_plan(run_name: str, spec: TaskSpec, options: TaskOptions) -> ContainmentPlan:

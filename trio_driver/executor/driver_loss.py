@@ -19,6 +19,7 @@ from trio_util import AsyncValue
 
 from trio_driver.executor.ladder import ladder_length_s, parse_ladder
 from trio_driver.executor.task_run import TaskRun
+from trio_driver.model import driver_loss_line
 
 GRACE_S = 5.0
 """What Nomad gives a task whose job sets no kill_timeout; and a last rung that sets no duration."""
@@ -58,7 +59,7 @@ class DriverLoss:
                 await self._attached.wait_value(lambda count: count > 0)
             if waiting.cancelled_caught:
                 break
-        task_run.tell(f"Stopping: no driver for {limit_s:g} s (stop_after_driver_loss)", {})
+        task_run.tell_line(driver_loss_line(limit_s=limit_s))
         ladder = parse_ladder(task_run.options.stop)
         grace_s = ladder_length_s(ladder, rest_s=GRACE_S) if ladder else GRACE_S
         stop(signum=signal.SIGINT, grace_s=grace_s)

@@ -7,18 +7,50 @@ Rules:
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from pathlib import Path
 
 import trio
 
 from trio_driver.executor.looks import wait_for_look
+from trio_driver.executor.oom import OomEvidence
 from trio_driver.executor.output import STUCK_AFTER_S, LogPipe
+from trio_driver.linux import cgroup
+from trio_driver.model import out_of_memory_line
 from trio_driver.state import EventRecord, Run
+
+OOM_PAUSE_S = 0.5
+"""Between the kernel's word that memory ran out and our look."""
 
 
 def tell(run: Run, message: str, annotations: Mapping[str, str]) -> None:
     """Tell the operator something that happens now."""
     run.tell(EventRecord(time.time(), message, dict(annotations)))
+
+
+def tell_oom(run: Run, oom: OomEvidence, known_pids: Collection[int]) -> None:
+    """Tell of the processes that the kernel killed for memory since the last call."""
+    kills, victims = oom.take_news(known_pids)
+    if kills:
+        reasons = {victim.is_host_wide for victim in victims}
+        line = out_of_memory_line(
+            kills=kills,
+            victims={victim.pid: victim.name for victim in victims},
+            is_host_wide=reasons.pop() if len(reasons) == 1 else None,
+        )
+        tell(run, line.message, line.annotations)
+
+
+async def watch_oom(memory_path: Path, look: Callable[[], None]) -> None:
+    """Call `look` when the kernel may have killed for memory, until cancelled."""
+    with suppress(OSError), cgroup.watch_oom(memory_path) as events:
+        while events is not None:
+            await events.wait()
+            # v1 tells before it kills; and a task at its limit is no reason to keep us busy.
+            await trio.sleep(OOM_PAUSE_S)
+            events.acknowledge()
+            look()
 
 
 async def watch_log_pipe(pipe: LogPipe, run: Run) -> None:

@@ -20,7 +20,7 @@ from trio_driver.executor.task_run import TaskRun
 from trio_driver.executor.workload import Workload
 from trio_driver.hcl import parse_duration
 from trio_driver.linux import UnknownSignalError, name_of_signal, signum_of
-from trio_driver.model import ConfigInvalidError
+from trio_driver.model import ConfigInvalidError, rung_line
 
 MAIN, GROUP = "main", "group"
 
@@ -82,7 +82,6 @@ async def climb(task_run: TaskRun, main: Workload, ladder: Sequence[Rung]) -> bo
     If cancelled (the grace time is over), the rung at which it was tells so.
     """
     for number, rung in enumerate(ladder, 1):
-        name = f"Stop, rung {number} of {len(ladder)}, {rung}"
         began_s = trio.current_time()
         if not main.send_signal(rung.signum, to_group=rung.to_group):
             return True
@@ -94,7 +93,8 @@ async def climb(task_run: TaskRun, main: Workload, ladder: Sequence[Rung]) -> bo
             outcome = "still running" if waiting.cancelled_caught else "ended"
             outcome += f" after {took_s:.1f} s"
         finally:
-            task_run.tell(f"{name}: {outcome}", {"rung": str(number)})
+            line = rung_line(number=number, count=len(ladder), rung=str(rung), outcome=outcome)
+            task_run.tell_line(line)
         if not waiting.cancelled_caught:
             return True
     return False

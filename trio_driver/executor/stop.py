@@ -13,6 +13,7 @@ import trio
 
 from trio_driver.executor.ladder import climb, parse_ladder
 from trio_driver.executor.task_run import TaskBody, TaskRun
+from trio_driver.model import killed_line
 
 
 class Stopper:
@@ -50,7 +51,7 @@ class Stopper:
             await self._task_run.ended.wait()
         if not self._task_run.ended.is_set():
             if self._was_asked:
-                self._task_run.tell(f"Killed: {why}", {})
+                self._task_run.tell_line(killed_line(why))
             self._task_run.kill_nowait()
             self._task_run.end("the task was stopped")
 

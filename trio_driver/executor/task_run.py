@@ -27,7 +27,8 @@ from trio_driver.executor.children import Children
 from trio_driver.executor.command import find_command
 from trio_driver.executor.containment import Containment, host_plan
 from trio_driver.executor.credentials import credentials_of
-from trio_driver.executor.events import tell, watch_log_pipe
+from trio_driver.executor.events import tell, tell_oom, watch_log_pipe, watch_oom
+from trio_driver.executor.evidence import evidence_of
 from trio_driver.executor.exec_text import check_texts, exec_environ
 from trio_driver.executor.launch import LaunchPlan, check_network
 from trio_driver.executor.output import Output, open_output
@@ -38,6 +39,7 @@ from trio_driver.model import (
     Compute,
     DriverError,
     LaunchError,
+    Line,
     Lost,
     TaskExit,
     TaskOptions,
@@ -159,6 +161,10 @@ class TaskRun:
         """Tell the operator something: a line in `nomad alloc status`."""
         tell(self.run, message, annotations)
 
+    def tell_line(self, line: Line) -> None:
+        """As `tell`, for a line of ours."""
+        tell(self.run, line.message, line.annotations)
+
     @property
     def is_running(self) -> bool:
         """Whether more may be started beside what runs already."""
@@ -168,6 +174,11 @@ class TaskRun:
     def kill_path(self) -> Path | None:
         """The run's own cgroup, if it has one."""
         return self._containment.plan.kill_path if self._containment is not None else None
+
+    @property
+    def memory_path(self) -> Path | None:
+        """The cgroup that the run's memory is counted in, if there is one."""
+        return self._containment.plan.memory_path if self._containment is not None else None
 
     def kill_nowait(self) -> None:
         """Kill every process of the run, whatever `run` does meanwhile."""
@@ -208,6 +219,8 @@ class TaskRun:
                 for pipe in (self.output.stdout, self.output.stderr):
                     if pipe.spare >= 0:
                         watches.start_soon(watch_log_pipe, pipe, self.run)
+                if (memory_path := self.memory_path) is not None:
+                    watches.start_soon(watch_oom, memory_path, self._tell_oom)
                 task_exit = await body.run(self)
                 self.mark_started()  # what has returned did run
             except DriverError as error:
@@ -254,20 +267,27 @@ class TaskRun:
         self._write_exit(self._exit_of_main(), is_empty=is_empty)
         os._exit(1)
 
+    def _tell_oom(self) -> None:
+        if self._containment is not None:
+            tell_oom(self.run, self._containment.oom, [each.pid for each in self.workloads])
+
     def _write_exit(self, task_exit: TaskExit, *, is_empty: bool) -> None:
         if not is_empty:
             LOGGER.error("stuck: processes of task %s outlived SIGKILL", self.spec.id)
+        self._tell_oom()
+        oom = self._containment.oom if self._containment is not None else None
         record = ExitRecord(
             exit=task_exit,
-            oom_killed=self._containment is not None and self._containment.oom_killed,
+            oom_killed=oom is not None and oom.kills > 0,
+            evidence=evidence_of(task_exit, self.main, oom, end_reason=self._end_reason),
             started_at_s=self.started_at_s,
             ended_at_s=time.time(),
             boot_id=boot_id(),
         )
-        if record.oom_killed:
-            self.tell("The kernel killed a process of the task: out of memory", {})
         try:
-            self._write_exit_record(record)
+            # Whoever writes the record tells how the task ended: once, however many watch.
+            if self._write_exit_record(record) and self.started.is_set():
+                self.run.tell_ended(record)
         except FileNotFoundError:
             LOGGER.info("run %s was destroyed before it ended", self.run.name)
 

@@ -39,6 +39,7 @@ from trio_driver.linux.files import (
     write_once,
 )
 from trio_driver.linux.hangup import wait_hung_up
+from trio_driver.linux.kmsg import OomKill, oom_kills
 from trio_driver.linux.locks import ForeignLockError, lock_owner, try_lock
 from trio_driver.linux.namespaces import (
     CLONE_NEWNET,
@@ -97,6 +98,7 @@ __all__ = [
     "KeptFile",
     "MemoryUsage",
     "NotAFifoError",
+    "OomKill",
     "ProcessId",
     "ProcessUsage",
     "ReservedRecord",
@@ -127,6 +129,7 @@ __all__ = [
     "make_controlling",
     "name_of_signal",
     "namespaces",
+    "oom_kills",
     "open_beneath",
     "open_fifo_reader",
     "open_fifo_writer",

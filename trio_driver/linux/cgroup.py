@@ -24,6 +24,7 @@ from trio_driver.linux.cgroup_kill import (
     thaw,
 )
 from trio_driver.linux.cgroup_mounts import Mounts, find_mounts, of
+from trio_driver.linux.cgroup_oom import OomEvents, watch_oom
 from trio_driver.linux.cgroup_owner import owner, set_owner
 from trio_driver.linux.cgroup_tree import (
     is_populated,
@@ -39,6 +40,7 @@ from trio_driver.linux.cgroup_watch import PopulatedWatch, watch
 
 __all__ = [
     "Mounts",
+    "OomEvents",
     "PopulatedWatch",
     "controllers",
     "cpu_weight_of_shares",
@@ -65,5 +67,6 @@ __all__ = [
     "thaw",
     "walk",
     "watch",
+    "watch_oom",
     "write",
 ]

@@ -25,6 +25,22 @@ from trio_driver.model.errors import (
 from trio_driver.model.exit import Exited, Lost, Signaled, TaskExit, describe_exit, shell_status
 from trio_driver.model.options import TaskOptions
 from trio_driver.model.task import Compute, Resources, TaskEvent, TaskSpec
+from trio_driver.model.told import (
+    Line,
+    adopted_line,
+    driver_loss_line,
+    ended_line,
+    executor_lost_line,
+    killed_line,
+    not_applied_line,
+    orphan_line,
+    other_signal_line,
+    out_of_memory_line,
+    rung_line,
+    started_line,
+    stopping_line,
+    stuck_line,
+)
 from trio_driver.model.ulimits import ULIMIT_NAMES, parse_ulimits
 
 __all__ = [
@@ -40,6 +56,7 @@ __all__ = [
     "Fingerprint",
     "Health",
     "LaunchError",
+    "Line",
     "Lost",
     "NotRunningError",
     "Resources",
@@ -49,12 +66,25 @@ __all__ = [
     "TaskNotFoundError",
     "TaskOptions",
     "TaskSpec",
+    "adopted_line",
     "allowed_env",
     "describe_exit",
+    "driver_loss_line",
+    "ended_line",
+    "executor_lost_line",
     "exit_result",
+    "killed_line",
+    "not_applied_line",
+    "orphan_line",
+    "other_signal_line",
+    "out_of_memory_line",
     "parse_ulimits",
     "resources_of",
+    "rung_line",
     "shell_status",
+    "started_line",
+    "stopping_line",
+    "stuck_line",
     "task_spec",
     "timestamp_of",
     "wait_task_response",

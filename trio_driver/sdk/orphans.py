@@ -17,7 +17,7 @@ import time
 import trio
 
 from trio_driver._proto import driver_pb2
-from trio_driver.model import task_spec
+from trio_driver.model import orphan_line, task_spec
 from trio_driver.sdk.tasks import Tasks
 from trio_driver.spawner import remove_stale_files
 from trio_driver.state import (
@@ -115,9 +115,7 @@ class OrphanWatch:
             return
         orphan = task or self._tasks.adopt(run)
         if orphan is not None:
-            self._tasks.tell(
-                orphan, f"Destroyed an orphan: nobody asked for it for {self._grace_s:g} s"
-            )
+            self._tasks.tell(orphan, orphan_line(grace_s=self._grace_s))
         LOGGER.warning(
             "destroys an orphan", extra={"kv": {"task_id": record.task_id, "executor": record.pid}}
         )

@@ -43,7 +43,7 @@ class OpenedPlugin:
         build: str,
     ) -> None:
         self.state = state
-        self.tasks = Tasks(state, nursery, events.tell)
+        self.tasks = Tasks(state, nursery, events)
         self.statistics = TaskStatistics(configured.compute)
         self.spawner = spawner = Spawner(state, spawner_command, build, nursery)
         nursery.start_soon(spawner.keep, self.tasks.live)

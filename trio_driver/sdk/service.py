@@ -106,8 +106,7 @@ class DriverService(DriverServicer):
         with driver_errors_as_status():
             opened = self._plugin.open()
             opened.orphans.learn(config)
-            task = await opened.tasks.get(config.id)
-            task.named_at_s = trio.current_time()
+            opened.tasks.recovered(await opened.tasks.get(config.id))
         return driver_pb2.RecoverTaskResponse()
 
     async def WaitTask(
@@ -117,6 +116,8 @@ class DriverService(DriverServicer):
             task = await self._plugin.open().tasks.get(input_message.task_id)
         with task.claimed(), self._plugin.open().tasks.agent_connected():
             await task.ended.wait()
+        # The agent drops what it is told of a task that it has done with.
+        await self._plugin.events.wait_heard()
         assert task.exit is not None, "an ended task has an exit"
         return wait_task_response(task.exit.exit, oom_killed=task.exit.oom_killed)
 

@@ -25,6 +25,8 @@ from trio_driver.model import (
     TaskOptions,
     TaskSpec,
     allowed_env,
+    not_applied_line,
+    started_line,
     task_spec,
 )
 from trio_driver.sdk.base_service import Configured
@@ -208,13 +210,12 @@ class TaskStarter:
     def _tell_started(self, run: Run, not_applied_text: str) -> None:
         if (task := self._tasks.adopt(run)) is not None and task.commit is not None:
             tier = task.record.containment.tier.value if task.record.containment else "none"
-            self._tasks.tell(
-                task,
-                f"Started: pid {task.commit.workload_pid}, containment {tier}",
-                executor_pid=str(task.record.pid),
-            )
+            pid, executor_pid = task.commit.workload_pid, task.record.pid
+            self._tasks.tell(task, started_line(pid=pid, tier=tier, executor_pid=executor_pid))
             if not_applied_text:
-                self._tasks.tell(task, not_applied_text)
+                self._tasks.tell(task, not_applied_line(not_applied_text))
+            task.was_handed_over = True
+            self._tasks.take_events(task)  # it may have ended already
 
 
 def start_task_response(

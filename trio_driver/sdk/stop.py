@@ -15,7 +15,14 @@ import trio
 from trio_driver._proto import executor_pb2
 from trio_driver.executor import ask_executor
 from trio_driver.linux import UnknownSignalError, name_of_signal, signum_of
-from trio_driver.model import ConfigInvalidError, DriverError, ExecutorLostError, NotRunningError
+from trio_driver.model import (
+    ConfigInvalidError,
+    DriverError,
+    ExecutorLostError,
+    NotRunningError,
+    other_signal_line,
+    stopping_line,
+)
 from trio_driver.sdk.tasks import KnownTask, Tasks
 from trio_driver.state import RecordError, StateDirectory, destroy_run, end_run
 
@@ -47,12 +54,7 @@ async def stop_task(tasks: Tasks, task_id: str, *, grace_s: float, signal_name: 
         return
     signum = _stop_signal(tasks, task, signal_name)
     asked = ", ".join(task.record.stop) or name_of_signal(signum)
-    tasks.tell(
-        task,
-        f"Stopping: {asked}, then SIGKILL after {grace_s:g} s"
-        if grace_s > 0
-        else "Stopping: SIGKILL",
-    )
+    tasks.tell(task, stopping_line(asked=asked, grace_s=grace_s))
     try:
         await _ask_to_stop(task, signum, grace_s)
     except ExecutorLostError as error:
@@ -87,7 +89,7 @@ def _stop_signal(tasks: Tasks, task: KnownTask, name: str) -> int:
         return signum_of(name) if name else DEFAULT_SIGNAL
     except UnknownSignalError as error:
         # An error would make Nomad try for minutes and then give the task up.
-        tasks.tell(task, f"Stops with {DEFAULT_SIGNAL.name} instead: {error}")
+        tasks.tell(task, other_signal_line(DEFAULT_SIGNAL.name, str(error)))
         return DEFAULT_SIGNAL
 
 

@@ -13,18 +13,29 @@ Rules:
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 
 import trio
-from trio_util import AsyncValue
+from trio_util import AsyncValue, wait_any
 
 from trio_driver.linux import boot_id, is_alive, open_pidfd, wait_pidfd
-from trio_driver.model import Lost, TaskEvent, TaskNotFoundError, describe_exit
+from trio_driver.model import (
+    Line,
+    Lost,
+    TaskEvent,
+    TaskNotFoundError,
+    adopted_line,
+    describe_exit,
+    stuck_line,
+)
 from trio_driver.sdk.attach import keep_attached
+from trio_driver.sdk.events import TaskEvents
 from trio_driver.state import (
     LOST_REASON,
     CommitRecord,
+    EventRecord,
     ExecutorRecord,
     ExitRecord,
     RecordError,
@@ -66,6 +77,8 @@ class KnownTask:
         self.named_at_s = trio.current_time()
         """When StartTask or RecoverTask last named it."""
         self.lost_reason = LOST_REASON
+        self.was_handed_over = False
+        """Started or adopted by this very plugin: its next recovery is that of another agent."""
 
     @contextmanager
     def claimed(self) -> Generator[None]:
@@ -77,34 +90,29 @@ class KnownTask:
             self.waiters -= 1
             self.named_at_s = trio.current_time()
 
-    def event(
-        self, message: str, annotations: Mapping[str, str], *, timestamp_s: float | None = None
-    ) -> TaskEvent:
-        """A line for this task's history; of now, unless a time in seconds since the epoch is
-        given."""
+    def event(self, told: EventRecord) -> TaskEvent:
+        """`told` as a line of this task's history."""
         return TaskEvent(
             task_id=self.record.task_id,
             alloc_id=self.record.alloc_id,
             task_name=self.record.task_name,
-            message=message,
-            annotations=annotations,
-            timestamp_s=time.time() if timestamp_s is None else timestamp_s,
+            message=told.message,
+            annotations=told.annotations,
+            timestamp_s=told.timestamp_s,
         )
 
 
 class Tasks:
     """See the module."""
 
-    def __init__(
-        self, state: StateDirectory, nursery: trio.Nursery, tell: Callable[[TaskEvent], None]
-    ) -> None:
+    def __init__(self, state: StateDirectory, nursery: trio.Nursery, events: TaskEvents) -> None:
         self.live = AsyncValue(0)
         """How many executors live."""
         self._agents = AsyncValue(0)
         """Streams and calls by which an agent shows that it is connected."""
         self._state = state
         self._nursery = nursery
-        self._tell = tell
+        self._events = events
         self._known: dict[str, KnownTask] = {}
         self._handing_over: dict[str, trio.Event] = {}
         self._turns: dict[str, trio.Lock] = {}
@@ -175,7 +183,10 @@ class Tasks:
         if known is not None:
             return known
         run = self._state.find(task_id)
-        return self.adopt(run) if run is not None else None
+        task = self.adopt(run) if run is not None else None
+        if task is not None:
+            self.take_events(task)
+        return task
 
     async def get(self, task_id: str) -> KnownTask:
         """As `find`.
@@ -213,26 +224,46 @@ class Tasks:
         """The task was destroyed."""
         self._known.pop(task_id, None)
 
-    def tell(self, task: KnownTask, message: str, **annotations: str) -> None:
-        """Add a line to the task's history."""
-        self._tell(task.event(message, annotations))
+    def tell(self, task: KnownTask, line: Line) -> None:
+        """Add a line to the task's history, or leave it in the run's directory for the next listener,
+        be it this plugin's or that of another."""
+        told = EventRecord(time.time(), line.message, dict(line.annotations))
+        if not self._events.tell(task.event(told)):
+            task.run.tell(told)
+
+    def recovered(self, task: KnownTask) -> None:
+        """An agent has recovered the task: it is claimed from now on."""
+        task.named_at_s = trio.current_time()
+        if not task.ended.is_set() and not task.waiters:
+            of = "agent" if task.was_handed_over else "plugin"
+            pid = task.commit.workload_pid if task.commit else 0
+            self.tell(task, adopted_line(of=of, executor_pid=task.record.pid, pid=pid))
+            task.was_handed_over = True
 
     def known(self) -> list[KnownTask]:
         """All tasks that were started, recovered or asked for, and not destroyed."""
         return list(self._known.values())
 
     async def follow_events(self) -> None:
-        """Pass on what executors tell, until cancelled."""
+        """Pass on what executors tell, until cancelled. What was told before somebody listened is
+        passed on at once."""
         while True:
-            await self.live.wait_value(lambda count: count > 0)
+            await self._events.listeners.wait_value(lambda count: count > 0)
+            new_listener = partial(self._events.wait_listener_after, self._events.listens.value)
             for task in self.known():
-                if not task.ended.is_set():
-                    self._take_events(task)
-            await trio.sleep(EVENTS_LOOK_S)
+                self.take_events(task)
+            await wait_any(self._wait_live, new_listener)
+            with trio.move_on_after(EVENTS_LOOK_S):
+                await new_listener()
 
-    def _take_events(self, task: KnownTask) -> None:
-        for event in task.run.take_events():
-            self._tell(task.event(event.message, event.annotations, timestamp_s=event.timestamp_s))
+    async def _wait_live(self) -> None:
+        await self.live.wait_value(lambda count: count > 0)
+
+    def take_events(self, task: KnownTask) -> None:
+        """Pass on what was left in the run's directory, if somebody listens."""
+        if self._events.listeners.value:
+            for told in task.run.take_events():
+                self._events.tell(task.event(told))
 
     async def _watch(self, task: KnownTask, pidfd: int) -> None:
         """Wait for the executor's end, then make sure that nothing of the task is left, then
@@ -244,11 +275,9 @@ class Tasks:
                 finally:
                     os.close(pidfd)
             task.exit = await self._settled(task)
-            self._take_events(task)
+            self.take_events(task)
         finally:
             self.live.value -= 1
-        if isinstance(task.exit.exit, Lost) and task.exit.exit.reason == LOST_REASON:
-            self.tell(task, "Executor lost; its task was killed", executor_pid=str(task.record.pid))
         LOGGER.info(
             "task ended",
             extra={"kv": {"task_id": task.record.task_id, "how": describe_exit(task.exit.exit)}},
@@ -260,7 +289,7 @@ class Tasks:
             try:
                 settled = await end_run(task.run, reason=task.lost_reason)
             except StuckError as error:
-                self.tell(task, f"Stuck: {error}")
+                self.tell(task, stuck_line(str(error)))
                 LOGGER.error("task is stuck: %s", error)
                 await trio.sleep(STUCK_RETRY_S)
             except RecordError as error:

@@ -21,6 +21,7 @@ Rules:
 
 import contextlib
 import enum
+import fcntl
 import hashlib
 import os
 import shutil
@@ -36,6 +37,7 @@ from trio_driver.linux import (
     write_atomic,
     write_once,
 )
+from trio_driver.model import ended_line
 from trio_driver.state.records import (
     MAX_EVENTS_BYTES,
     MAX_EXIT_BYTES,
@@ -59,6 +61,10 @@ them apart."""
 REMOVE_TRIES = 100
 """Each try outlasts one writer; there are two watchmen a host, and each writes a run's record
 once."""
+
+TELL_TRIES = 1000
+"""A taker or another teller has the file for microseconds; one that was stopped meanwhile is not
+waited for, and the event is dropped."""
 
 TMPFS_ROOT = Path("/run")
 """A reboot empties it, so that records there need no fsync."""
@@ -214,23 +220,47 @@ class Run:
     def tell(self, event: EventRecord) -> None:
         """Leave `event` for the plugin to take; dropped when nobody took the ones before, and when
         the run is gone."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         with contextlib.suppress(FileNotFoundError):
-            fd = os.open(self.path / "events", flags, 0o600)
-            try:
-                if os.fstat(fd).st_size < MAX_EVENTS_BYTES:
-                    os.write(fd, encode_event(event))
-            finally:
-                os.close(fd)
+            for _ in range(TELL_TRIES):
+                if self._append_event(encode_event(event)):
+                    return
+
+    def _append_event(self, line: bytes) -> bool:
+        """False: the file was taken before we had written, or somebody else writes."""
+        path = self.path / "events"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(path, flags, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not _is_file_of(fd, path):
+                return False
+            if os.fstat(fd).st_size < MAX_EVENTS_BYTES:
+                os.write(fd, line)
+            return True
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(fd)
+
+    def tell_ended(self, record: ExitRecord) -> None:
+        """Tell how the run ended. For the one who wrote the record, so that it is told once."""
+        line = ended_line(record.exit, evidence=record.evidence, oom_killed=record.oom_killed)
+        self.tell(EventRecord(record.ended_at_s, line.message, dict(line.annotations)))
 
     def take_events(self) -> list[EventRecord]:
-        """What was told since the last call: each event goes to one taker, whose death loses it."""
+        """What was told since the last call: each event goes to one taker, whose death loses it.
+
+        Does not wait for a teller that was stopped while it wrote: its events come with a later call.
+        """
         taken = self.path / ".events"
         try:
-            os.rename(self.path / "events", taken)
-            data = taken.read_bytes()
-            taken.unlink()
-        except FileNotFoundError:
+            if not taken.exists():
+                os.rename(self.path / "events", taken)
+            with taken.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                data = file.read()
+                taken.unlink()
+        except (FileNotFoundError, BlockingIOError):
             return []
         return decode_events(data)
 
@@ -280,6 +310,13 @@ class Run:
 
     def _open(self) -> "_DirectoryFd":
         return _DirectoryFd(self.path)
+
+
+def _is_file_of(fd: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.lstat(path))
+    except FileNotFoundError:
+        return False
 
 
 class _DirectoryFd:

@@ -28,11 +28,11 @@ from trio_driver.linux import (
     open_pidfd,
     signal_pidfd,
 )
-from trio_driver.model import DriverError, Lost
+from trio_driver.model import DriverError, Lost, executor_lost_line
 from trio_driver.state.cgroups import cgroups_of_run
 from trio_driver.state.directory import Run, StateDirectory
 from trio_driver.state.fence import fence_owner, kill_fence_owner, remove_free_fence
-from trio_driver.state.records import ExecutorRecord, ExitRecord, RecordError
+from trio_driver.state.records import EventRecord, ExecutorRecord, ExitRecord, RecordError
 
 LOGGER = logging.getLogger("trio_driver.state")
 
@@ -149,7 +149,7 @@ def settle_run(run: Run, *, reason: str) -> ExitRecord | None:
     """
     if (recorded := run.read_exit()) is not None:
         return recorded
-    if read_executor_or_none(run) is None:
+    if (record := read_executor_or_none(run)) is None:
         if fence_owner(lock_path_of(run)) is None:
             run.remove()  # its executor died before it was anything
         return None
@@ -161,9 +161,15 @@ def settle_run(run: Run, *, reason: str) -> ExitRecord | None:
         boot_id=boot_id(),
     )
     try:
-        return lost if run.write_exit(lost) else run.read_exit()
+        if not run.write_exit(lost):
+            return run.read_exit()
     except FileNotFoundError:
         return None
+    if reason == LOST_REASON:
+        line = executor_lost_line(executor_pid=record.pid)
+        run.tell(EventRecord(lost.ended_at_s, line.message, dict(line.annotations)))
+    run.tell_ended(lost)
+    return lost
 
 
 async def destroy_run(state: StateDirectory, run: Run) -> None:

@@ -136,6 +136,8 @@ class ExitRecord(msgspec.Struct, frozen=True, kw_only=True):
     schema: int = SCHEMA
     exit: TaskExit
     oom_killed: bool = False
+    evidence: str = ""
+    """What the exit is known from, in words."""
     started_at_s: float | None = None
     ended_at_s: float
     boot_id: str
