@@ -20,6 +20,7 @@ from bench.host import Cgroups, open_cgroups, open_log_pipes
 from trio_driver import hcl
 from trio_driver._proto import base_grpc, base_pb2, driver_grpc, driver_pb2, hclspec_pb2
 from trio_driver.goplugin import LogRecord, PluginClient, open_plugin
+from trio_driver.testing.driver_host import nomad_config
 
 API_VERSION = "v0.1.0"
 
@@ -226,21 +227,6 @@ async def open_driver(
             nursery.start_soon(_hold_events, stub)
             yield Driver(client, stub, bench, task_schema.spec)
             nursery.cancel_scope.cancel()
-
-
-def nomad_config() -> base_pb2.NomadConfig:
-    """What an agent tells of the node, with a speed that is made up."""
-    cores = [
-        base_pb2.ClientTopologyCore(core_id=number, base_speed=1000)
-        for number in sorted(os.sched_getaffinity(0))
-    ]
-    topology = base_pb2.ClientTopology(
-        node_ids=[0],
-        distances=base_pb2.ClientTopologySLIT(dimension=1, values=[10]),
-        cores=cores,
-    )
-    driver = base_pb2.NomadDriverConfig(ClientMinPort=14000, ClientMaxPort=14512, Topology=topology)
-    return base_pb2.NomadConfig(driver=driver)
 
 
 async def _hold_fingerprint(

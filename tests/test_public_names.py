@@ -291,6 +291,8 @@ PUBLIC_NAMES: dict[str, list[str]] = {
         "try_task",
     ],
     "trio_driver.testing": [
+        "ContractError",
+        "DriverHost",
         "EndlessError",
         "Fault",
         "InjectedError",
@@ -298,8 +300,10 @@ PUBLIC_NAMES: dict[str, list[str]] = {
         "NotRunError",
         "Point",
         "assert_no_leaks",
+        "check_driver",
         "count_checkpoints",
         "every_checkpoint",
+        "open_driver_host",
     ],
     "trio_driver.sdk": [
         "PLUGIN_NAME",

@@ -12,9 +12,13 @@ from trio_driver.testing.checkpoints import (
     count_checkpoints,
     every_checkpoint,
 )
+from trio_driver.testing.contract import ContractError, check_driver
+from trio_driver.testing.driver_host import DriverHost, open_driver_host
 from trio_driver.testing.leaks import LeakError, assert_no_leaks
 
 __all__ = [
+    "ContractError",
+    "DriverHost",
     "EndlessError",
     "Fault",
     "InjectedError",
@@ -22,6 +26,8 @@ __all__ = [
     "NotRunError",
     "Point",
     "assert_no_leaks",
+    "check_driver",
     "count_checkpoints",
     "every_checkpoint",
+    "open_driver_host",
 ]

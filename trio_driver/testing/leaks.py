@@ -67,6 +67,19 @@ class Snapshot:
         }
         return cls(found)
 
+    @classmethod
+    def of_processes(cls) -> "Snapshot":
+        """Look at what is below this process alone."""
+        return cls(_processes())
+
+    def new_pids_since(self, before: "Snapshot") -> list[int]:
+        """Processes that were not there before, without zombies."""
+        return [
+            key[1]
+            for key, line in self.lines.items()
+            if isinstance(key, tuple) and key not in before.lines and line.startswith("  process")
+        ]
+
     def new_since(self, before: "Snapshot") -> list[str]:
         """A line for each thing that was not there before."""
         return [line for key, line in self.lines.items() if key not in before.lines]
@@ -87,7 +100,7 @@ async def assert_no_leaks(*directories: Path, limit_s: float = LIMIT_S) -> Async
     waited for among them; threads but Trio's idle ones; Trio tasks; file descriptors; and all below
     `directories`. What others on the host do meanwhile does not.
     """
-    with _adopting():
+    with adopting():
         before = Snapshot.take(directories)
         yield
         give_up_at_s = time.monotonic() + limit_s
@@ -99,7 +112,7 @@ async def assert_no_leaks(*directories: Path, limit_s: float = LIMIT_S) -> Async
 
 
 @contextmanager
-def _adopting() -> Generator[None]:
+def adopting() -> Generator[None]:
     """Be the one that processes go to which lose their parent, for the length of the block."""
     before = is_child_subreaper()
     set_child_subreaper()
