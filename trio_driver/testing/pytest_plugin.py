@@ -6,7 +6,8 @@
     def test_any_order_is_fine(seed):
         shuffled = seed.sample(STEPS, len(STEPS))
 
-Loaded by itself where the package is installed; `-p no:trio_driver` leaves it out.
+In a conftest.py: `pytest_plugins = ["trio_driver.testing.pytest_plugin"]`. Not loaded by itself: a
+suite that does not use it should not import it.
 """
 
 import random
