@@ -3,6 +3,7 @@
 import os
 import subprocess
 from functools import partial
+from pathlib import Path
 
 import trio
 
@@ -10,7 +11,7 @@ from trio_driver.linux import open_terminal, set_terminal_size
 
 from .jobs import Allocation, run_with
 from .nomad import Agent
-from .waiting import LIMIT_S, wait_ended
+from .waiting import LIMIT_S, file_holds, wait_ended
 
 
 def command_of(allocation: Allocation, flags: str, *words: str) -> list[str]:
@@ -111,3 +112,18 @@ async def test_a_user_who_goes_away_takes_the_command_along(agent: Agent) -> Non
         process.kill()
         await process.wait()
     await wait_ended(int(shown.split()[0]), limit_s=LIMIT_S)
+
+
+async def test_a_template_script_runs_in_the_task(agent: Agent) -> None:
+    def variable(word: str) -> dict[str, object]:
+        return {"Path": "nomad/jobs", "Items": {"word": word}}
+
+    def has_been_told(path: Path) -> bool:
+        return path.exists() and path.read_text() == "nobody green second\n"
+
+    await agent.api.put("/var/nomad/jobs", variable("first"))
+    allocation = await run_with(agent, "template_script")
+    await allocation.first_pid()
+    await agent.api.put("/var/nomad/jobs", variable("second"))
+    told = allocation.path / "task/local/told"
+    await file_holds(told, has_been_told, "the script has run in the task")
