@@ -14,12 +14,17 @@ PROGRAM = (sys.executable, "-m", "trio_driver.cli.main")
 
 
 async def trio_driver(
-    host: Host, command: str, *words: str, env: Mapping[str, str] | None = None
+    host: Host,
+    command: str,
+    *words: str,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes = b"",
 ) -> "subprocess.CompletedProcess[str]":
     """`trio-driver COMMAND --state-dir … WORDS`, to its end."""
     with trio.fail_after(LIMIT_S):
         result = await trio.run_process(
             [*PROGRAM, command, "--state-dir", str(host.state_dir), *words],
+            stdin=stdin,
             capture_stdout=True,
             capture_stderr=True,
             check=False,

@@ -153,6 +153,30 @@ def logs(
     ctx.exit(show_logs(task, state_dir, streams=wanted, **options))
 
 
+@cli.command("exec", context_settings={"allow_interspersed_args": False})
+@click.argument("task")
+@click.argument("command", nargs=-1, required=True, metavar="[--] COMMAND [ARGS...]")
+@click.option("-i", "--stdin", "has_stdin", is_flag=True, help="Pass our stdin to the command.")
+@click.option("-t", "--tty", "has_terminal", is_flag=True, help="Give the command a terminal.")
+@STATE_DIR
+@click.pass_context
+def exec_(
+    ctx: click.Context, task: str, command: tuple[str, ...], state_dir: str | None, **flags: bool
+) -> None:
+    """Run a command in a running task, without an agent.
+
+    TASK is named as for destroy. The command runs as the task's user, in its directory, environment
+    and cgroup; all that it leaves is killed when it ends, and when we do. Exits with the command's
+    code, and with 125 when it could not be started. A shell: exec -it TASK -- /bin/sh
+    """
+    from trio_driver.cli.exec import exec_in_task
+
+    words = command[1:] if command[0] == "--" else command
+    if not words:
+        raise click.UsageError("name a command after --")
+    ctx.exit(exec_in_task(task, words, state_dir, **flags))
+
+
 @cli.command()
 @click.option("--repair", "repairs", is_flag=True, help="Do what is told beside each finding.")
 @JSON
