@@ -183,7 +183,11 @@ async def test_a_terminal_is_passed_through_with_its_size_and_comes_back_as_it_w
                         b"until [ \"$(stty size)\" = '44 122' ]; do :; done; echo t''wo\n"
                     )
                     terminal.read_until(b"two\r\n")
-                    terminal.type(b"sleep 1000\n\x03")  # Ctrl-C is the command's
+                    terminal.type(
+                        b"sh -c 'trap exit INT; echo thr''ee; while :; do sleep 0.1; done'\n"
+                    )
+                    terminal.read_until(b"three\r\n")
+                    terminal.type(b"\x03")  # Ctrl-C is the command's
                     terminal.type(b"exit 5\n")
 
                 await trio.to_thread.run_sync(use)
