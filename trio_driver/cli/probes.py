@@ -192,7 +192,7 @@ def home() -> list[str]:
 
 def pid_namespace() -> str:
     """A task can have process numbers of its own, so that the kernel ends all with the first."""
-    namespaces.unshare(namespaces.CLONE_NEWPID)
+    namespaces.leave_namespaces(namespaces.CLONE_NEWPID)
     first = os.fork()
     if first == 0:
         os._exit(0 if os.getpid() == 1 else 1)
@@ -202,5 +202,5 @@ def pid_namespace() -> str:
 
 def net_namespace() -> str:
     """A task can run in a network namespace."""
-    namespaces.unshare(namespaces.CLONE_NEWNET)
+    namespaces.leave_namespaces(namespaces.CLONE_NEWNET)
     return "a process was in a network namespace of its own"

@@ -56,3 +56,17 @@ def enter_namespace(fd: int, kind: int) -> None:
     if _LIBC.setns(ctypes.c_int(fd), ctypes.c_int(kind)) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+
+
+def leave_namespaces(kinds: int) -> None:
+    """Leave the namespaces of `kinds` for new ones; of a pid namespace: what is forked next does.
+
+    Raises:
+        OSError: EPERM: only root may; ENOSPC: there are too many; EINVAL: the kernel has none of a
+            kind.
+
+    Source: unshare(2).
+    """
+    if _LIBC.unshare(ctypes.c_int(kinds)) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
