@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,12 @@ import trio
 
 from tests.support.family import freeze, thaw
 from tests.support.host import open_host
+from tests.support.nomad_cgroups import nomad_cgroups
 from tests.support.scripts import SLEEP
 from tests.support.tier import HostKind, host_of
 from trio_driver._proto import base_pb2, driver_pb2
 from trio_driver.rpc import RpcError
+from trio_driver.state import Tier
 
 pytestmark = pytest.mark.cgroup
 
@@ -168,3 +171,89 @@ async def test_statistics_of_an_unknown_task_are_an_error() -> None:
         with pytest.raises(RpcError, match="no record of"):
             async with host.plugin.stats(host.task("true"), interval_s=1) as samples:
                 await anext(samples)
+
+
+async def becomes_busy(samples: AsyncIterator[driver_pb2.TaskStatsResponse]) -> float:
+    """Wait until a sample has more than a tenth of a core; a busy host may take its time for it."""
+    async for sample in samples:
+        if (percent := sample.stats.agg_resource_usage.cpu.percent) > 10:
+            return percent
+    raise AssertionError("the stream has ended (H11)")
+
+
+def names(usage: driver_pb2.TaskResourceUsage) -> set[str]:
+    cpu = {CPU.Name(number) for number in usage.cpu.measured_fields}
+    return cpu | {f"MEMORY_{MEMORY.Name(number)}" for number in usage.memory.measured_fields}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="Nomad's cgroups need root")
+async def test_all_that_the_host_counts_is_listed() -> None:
+    async with open_host() as host:
+        task = host.sh(BUSY, logs=False)
+        with nomad_cgroups(task.config) as (limited, *_):
+            await host.start(task)
+            async with host.plugin.stats(task, interval_s=0.3) as samples:
+                await anext(samples)
+                total = (await anext(samples)).stats.agg_resource_usage
+            files = {path.name for path in limited.iterdir()}
+            await host.plugin.destroy(task)
+    is_v1 = "memory.usage_in_bytes" in files
+    expected = {"USER_MODE", "SYSTEM_MODE", "PERCENT", "THROTTLED_PERIODS", "THROTTLED_TIME"}
+    expected |= {"MEMORY_RSS", "MEMORY_CACHE", "MEMORY_USAGE", "MEMORY_KERNEL_USAGE"}
+    if is_v1 or "memory.peak" in files:
+        expected.add("MEMORY_MAX_USAGE")
+    if is_v1 or "memory.swap.current" in files:
+        expected.add("MEMORY_SWAP")
+    if is_v1:
+        expected.add("MEMORY_KERNEL_MAX_USAGE")
+    assert names(total) == expected
+    assert 0 < total.memory.rss <= total.memory.usage
+    assert total.memory.usage <= (total.memory.max_usage or total.memory.usage)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may make cgroups below its own")
+async def test_processes_in_cgroups_below_the_runs_own_count() -> None:
+    async with open_host() as host:
+        task = host.sh(SLEEP)
+        await host.start(task)
+        containment = task.record.containment
+        assert containment is not None
+        below = Path(containment.kill_path) / "exec-1.scope"
+        below.mkdir()
+        process = await trio.lowlevel.open_process(["/bin/sh", "-c", BUSY])
+        try:
+            (below / "cgroup.procs").write_text(str(process.pid))
+            async with host.plugin.stats(task, interval_s=0.3) as samples:
+                first = (await anext(samples)).stats
+                if containment.tier is not Tier.FREEZER:
+                    await becomes_busy(samples)
+        finally:
+            process.kill()
+            await process.wait()
+        assert {str(process.pid), str(task.workload_pid)} <= set(first.resource_usage_by_pid)
+
+
+async def test_an_idle_task_is_measured_as_zero_percent_and_wakes_up_in_the_figures() -> None:
+    async with open_host() as host:
+        script = f'read go < "$GO"; {BUSY}'
+        task = host.sh(script, env=host.gate, logs=False)
+        await host.start(task)
+        async with host.plugin.stats(task, interval_s=0.1) as samples:
+            async for sample in samples:  # the shell starts first
+                idle = sample.stats.agg_resource_usage.cpu
+                if CPU.PERCENT in idle.measured_fields and idle.percent == 0:
+                    break
+            host.open_gate()
+            await becomes_busy(samples)
+
+
+async def test_two_listeners_of_different_intervals_both_have_true_numbers() -> None:
+    async with open_host() as host:
+        task = host.sh(BUSY, logs=False)
+        await host.start(task)
+        async with (
+            host.plugin.stats(task, interval_s=0.1) as quick,
+            host.plugin.stats(task, interval_s=0.5) as slow,
+        ):
+            for samples in (quick, slow):
+                assert await becomes_busy(samples) < 100 + TOLERANCE
