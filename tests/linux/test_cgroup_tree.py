@@ -270,3 +270,17 @@ def test_a_list_that_was_cut_does_not_invent_a_pid(
     monkeypatch.setattr(cgroup_tree, "read_at", lambda *_: whole[:-2])  # pyright: ignore
     (listed,) = cgroup.procs(cgroup_dir)
     assert listed in pids
+
+
+def test_a_note_stays_with_its_cgroup_and_goes_with_it(cgroup_dir: Path) -> None:
+    path = cgroup_dir / "noted"
+    cgroup.make(path)
+    assert cgroup.owner(path) is None
+    assert cgroup.set_owner(path, "/run/x")
+    assert cgroup.owner(path) == "/run/x"
+    path.rmdir()
+    assert cgroup.owner(path) is None
+    assert not cgroup.set_owner(path, "/run/x")
+    cgroup.make(path)
+    assert cgroup.owner(path) is None
+    path.rmdir()

@@ -45,7 +45,7 @@ def cli() -> None:
     """
 
 
-@cli.command(cls=RunCommand)
+@cli.command(cls=RunCommand, short_help="Run a job file, or one command, now.")
 @click.argument("job_file", required=False, metavar="[JOB.nomad.hcl | -- COMMAND ARGS...]")
 @click.option("--plugin", metavar="PATH", help="Driver plugin to run instead of this program.")
 @click.option(
@@ -71,7 +71,7 @@ def run(ctx: click.Context, **options: Any) -> None:
     ctx.exit(run_from_options(RunOptions(**options)))
 
 
-@cli.command()
+@cli.command(short_help="Link this program into an agent's plugin_dir.")
 @click.option("--plugin-dir", metavar="DIR", required=True, help="The agent's plugin_dir.")
 @click.option(
     "--name", metavar="FILE", default="trio-driver", show_default=True, help="Name of the link."
@@ -89,7 +89,7 @@ def install(ctx: click.Context, plugin_dir: str, name: str, is_dry_run: bool) ->
     ctx.exit(install_program(plugin_dir, name=name, is_dry_run=is_dry_run))
 
 
-@cli.command()
+@cli.command(short_help="Show what lives, as one tree.")
 @JSON
 @STATE_DIR
 @click.pass_context
@@ -105,7 +105,7 @@ def ps(ctx: click.Context, as_json: bool, state_dir: str | None) -> None:
     ctx.exit(show_processes(state_dir, as_json=as_json))
 
 
-@cli.command()
+@cli.command(short_help="End tasks and all there is of them.")
 @click.argument("tasks", nargs=-1, metavar="[TASK...]")
 @click.option("--all", "every", is_flag=True, help="All tasks of the state directory.")
 @click.option("--yes", "is_sure", is_flag=True, help="With --all: do not ask.")
@@ -129,7 +129,7 @@ def destroy(
     ctx.exit(destroy_tasks(tasks, state_dir, **flags))
 
 
-@cli.command()
+@cli.command(short_help="Show what a task wrote.")
 @click.argument("task")
 @click.option("--stdout", "streams", flag_value="stdout", help="Only what it wrote to stdout.")
 @click.option("--stderr", "streams", flag_value="stderr", help="Only what it wrote to stderr.")
@@ -153,7 +153,11 @@ def logs(
     ctx.exit(show_logs(task, state_dir, streams=wanted, **options))
 
 
-@cli.command("exec", context_settings={"allow_interspersed_args": False})
+@cli.command(
+    "exec",
+    context_settings={"allow_interspersed_args": False},
+    short_help="Run a command in a running task.",
+)
 @click.argument("task")
 @click.argument("command", nargs=-1, required=True, metavar="[--] COMMAND [ARGS...]")
 @click.option("-i", "--stdin", "has_stdin", is_flag=True, help="Pass our stdin to the command.")
@@ -177,7 +181,7 @@ def exec_(
     ctx.exit(exec_in_task(task, words, state_dir, **flags))
 
 
-@cli.command()
+@cli.command(short_help="Find, and remove, what belongs to nobody.")
 @click.option("--repair", "repairs", is_flag=True, help="Do what is told beside each finding.")
 @JSON
 @STATE_DIR
@@ -195,7 +199,7 @@ def fsck(ctx: click.Context, repairs: bool, as_json: bool, state_dir: str | None
     ctx.exit(check(state_dir, repairs=repairs, as_json=as_json))
 
 
-@cli.command()
+@cli.command(short_help="Try what this host can guarantee.")
 @JSON
 @STATE_DIR
 @click.pass_context
