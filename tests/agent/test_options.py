@@ -87,5 +87,5 @@ async def test_a_wrong_value_of_any_option_is_named_with_what_is_accepted(agent:
         state = states[stub.id].task("task")
         assert state is not None
         assert state.failed, f"{option} = {value!r} was accepted"
-        text = " ".join(event.display_message for event in state.events)
+        text = " ".join(event.display_message for event in state.events or [])
         assert all(word in text for word in words), f"{option} = {value!r}: {text}"

@@ -16,6 +16,7 @@ Source: nomad-protocol §1.3; known-failures 68.
 from __future__ import annotations
 
 import contextlib
+import errno
 import grp
 import logging
 import os
@@ -55,7 +56,8 @@ async def open_listener(
         OSError: none of them lets us bind; or the group is unknown (LookupError).
     """
     name = f"{SOCKET_PREFIX}{os.urandom(8).hex()}.sock"
-    *others, last = environment.socket_paths(name)
+    # The longer of its two names must fit.
+    *others, last = (path.with_name(name) for path in environment.socket_paths(_unborn(name)))
     for path in others:
         try:
             listener = await _listen(path)
@@ -68,7 +70,7 @@ async def open_listener(
     try:
         async with listener:
             if environment.socket_group is not None:
-                _share(path, environment.socket_group)
+                share_with_group(path, environment.socket_group)
             yield listener, path
     finally:
         with contextlib.suppress(FileNotFoundError):
@@ -77,18 +79,38 @@ async def open_listener(
 
 async def _listen(path: PurePosixPath) -> trio.SocketListener:
     """Listen at `path`, which comes into being with its listener: without one it is a killed plugin's."""
-    unborn = path.with_name(f".{path.name}")
+    unborn = path.with_name(_unborn(path.name))
     listener = await listen_unix(str(unborn))
     os.rename(unborn, path)
     return listener
 
 
-def _share(path: PurePosixPath, group: str) -> None:
-    """Let a group connect, too; `group` is a name or a number."""
+def _unborn(name: str) -> str:
+    return f".{name}"
+
+
+def share_with_group(path: PurePosixPath, group: str) -> None:
+    """Let a group connect, too; `group` is a name or a number.
+
+    The file is held while it is changed: the directory may be somebody else's, who could put a link
+    to any file in its place.
+
+    Raises:
+        OSError, LookupError: there is no such group, or it is not our socket that has the name.
+    """
     gid = int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
-    # In this order: our own group never gets in between.
-    os.chown(path, -1, gid)
-    os.chmod(path, 0o660)
+    pin = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        status = os.fstat(pin)
+        if not stat.S_ISSOCK(status.st_mode) or status.st_uid != os.geteuid():
+            raise OSError(
+                errno.EPERM, "another file has the name of the plugin's socket", str(path)
+            )
+        # In this order: our own group never gets in between.
+        os.chown(f"/proc/self/fd/{pin}", -1, gid)
+        os.chmod(f"/proc/self/fd/{pin}", 0o660)
+    finally:
+        os.close(pin)
 
 
 def stale_sockets(directory: PurePosixPath) -> list[Path]:
