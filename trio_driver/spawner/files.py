@@ -15,6 +15,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from trio_driver.linux import ForeignLockError
 from trio_driver.state import StateDirectory, fence_owner, try_hold_fence
 
 YOUNG_S = 600.0
@@ -67,7 +68,10 @@ def remove_stale_files(state: StateDirectory) -> None:
 
 def _is_stale(state: StateDirectory, build: str) -> bool:
     if lock_path_of(state, build).exists():
-        return fence_owner(lock_path_of(state, build)) is None
+        try:
+            return fence_owner(lock_path_of(state, build)) is None
+        except ForeignLockError:  # a spawner outside our pid namespace
+            return False
     ages_s: list[float] = []
     for path in files_of(state, build):
         with suppress(FileNotFoundError):
