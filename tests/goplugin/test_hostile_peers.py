@@ -37,6 +37,25 @@ def reap(pid: int) -> None:
     assert os.waitpid(pid, os.WNOHANG)[0] == pid
 
 
+def start_below_agent(
+    command: list[str], environ: dict[str, str], pid_file: Path
+) -> subprocess.Popen[bytes]:
+    """A shell that plays the agent; the plugin below it writes its pid first."""
+    child = 'echo $$ > "$0" && exec "$@"'
+    shell = ["sh", "-c", '"$@" & exec sleep 1000', "sh"]
+    return start([*shell, "sh", "-c", child, str(pid_file), *command], environ)
+
+
+def vanish(agent: subprocess.Popen[bytes]) -> None:
+    """SIGKILL an agent; its pipes, which are ours here, end with it."""
+    assert agent.stdout is not None
+    assert agent.stderr is not None
+    agent.stdout.close()
+    agent.stderr.close()
+    agent.kill()
+    agent.wait()
+
+
 async def open_connections(
     client: PluginClient, stack: contextlib.AsyncExitStack, count: int, words: bytes
 ) -> None:
@@ -108,27 +127,11 @@ async def test_a_log_pipe_that_nobody_reads_costs_lines_and_not_answers(
 async def test_an_agent_that_vanishes_during_a_launch_leaves_no_plugin(
     sample_command: list[str], environ: dict[str, str], socket_dir: Path, waits: str
 ) -> None:
-    # The agent is a shell, so that the plugin's parent and both its pipes vanish together.
     set_child_subreaper()
     environ["SAMPLE_IDLE_LIMIT_S"] = "0.1"
     pid_file = socket_dir / "pid"
-    script = 'echo $$ > "$0" && exec "$@"'
-    agent = start(
-        [
-            "sh",
-            "-c",
-            '"$@" & exec sleep 1000',
-            "sh",
-            "sh",
-            "-c",
-            script,
-            str(pid_file),
-            *sample_command,
-        ],
-        environ,
-    )
+    agent = start_below_agent(sample_command, environ, pid_file)
     assert agent.stdout is not None
-    assert agent.stderr is not None
     with trio.fail_after(LIMIT_S):
         while not (pid_file.exists() and pid_file.read_text().strip()):
             await trio.sleep(0.01)
@@ -142,10 +145,7 @@ async def test_an_agent_that_vanishes_during_a_launch_leaves_no_plugin(
         if waits == "a connection":
             async with await trio.open_unix_socket(line.split(b"|")[3].decode()) as stream:
                 await stream.send_all(PREFACE[:10])
-    agent.stdout.close()  # an agent's pipes end with it
-    agent.stderr.close()
-    agent.kill()
-    agent.wait()
+    vanish(agent)
     with trio.fail_after(LIMIT_S):
         await wait_pidfd(pidfd)
     os.close(pidfd)
