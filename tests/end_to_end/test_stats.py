@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -220,16 +221,15 @@ async def test_processes_in_cgroups_below_the_runs_own_count() -> None:
         assert containment is not None
         below = Path(containment.kill_path) / "exec-1.scope"
         below.mkdir()
-        process = await trio.lowlevel.open_process(["/bin/sh", "-c", BUSY])
-        try:
+        async with trio.open_nursery() as nursery:
+            run = partial(trio.run_process, ["/bin/sh", "-c", BUSY], check=False)
+            process = await nursery.start(run)
             (below / "cgroup.procs").write_text(str(process.pid))
             async with host.plugin.stats(task, interval_s=0.3) as samples:
                 first = (await anext(samples)).stats
                 if containment.tier is not Tier.FREEZER:
                     await becomes_busy(samples)
-        finally:
-            process.kill()
-            await process.wait()
+            nursery.cancel_scope.cancel()
         assert {str(process.pid), str(task.workload_pid)} <= set(first.resource_usage_by_pid)
 
 
