@@ -106,6 +106,9 @@ PUBLIC_NAMES: dict[str, list[str]] = {
     "trio_driver.linux": [
         "CLOCK_TICKS_PER_S",
         "CLONE_NEWNET",
+        "CLONE_NEWNS",
+        "CLONE_NEWPID",
+        "CLONE_NEWUSER",
         "PIDS_LIMIT",
         "TEMPORARY_SUFFIX",
         "CgroupUsage",
@@ -145,6 +148,8 @@ PUBLIC_NAMES: dict[str, list[str]] = {
         "locks",
         "lookup",
         "make_controlling",
+        "map_only_own_ids",
+        "mount_own_proc",
         "name_of_signal",
         "namespaces",
         "oom_kills",

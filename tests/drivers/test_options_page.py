@@ -37,6 +37,7 @@ TASK_VALUES: dict[str, list[tuple[object, str, str]]] = {
         (["SIGFOO 1s"], '"SIGFOO 1s"', "SIGTERM"),
         (["SIGTERM somebody 1s"], '"SIGTERM somebody 1s"', "main"),
     ],
+    "pid_mode": [("shared", '"shared"', '"private"')],
     "stop_after_driver_loss": [("1ms", "0.001s", "or more"), ("soon", '"soon"', "a duration")],
     "cgroup_v2_override": [("../up", '"../up"', "without")],
     "cgroup_v1_override": [([{"pids": "../up"}], '"../up"', "without")],

@@ -134,6 +134,8 @@ class Family:
             return Role.EXECUTOR if parent_name == "trio-spawner" else Role.SPAWNER
         if name == "trio-executor":
             return Role.WORKLOAD if parent_name == "trio-executor" else Role.EXECUTOR
+        if name == "trio-init":  # a proxy is a part of what it leads
+            return Role.WORKLOAD
         if parent in self.plugin_pids or " spawner " in command_line(pid):
             return Role.SPAWNER
         return (

@@ -1,6 +1,6 @@
 """The driver `trio`: runs a command on the host, as raw_exec does, and leaves nothing of it."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -54,6 +54,13 @@ class TrioTaskConfig(msgspec.Struct, frozen=True, kw_only=True):
             "By default it outlives both."
         ),
     ] = None
+    pid_mode: Annotated[
+        Literal["host", "private"],
+        hcl.doc(
+            "private: the task has a pid namespace and a /proc of its own, sees no other process, and "
+            "the kernel ends everything in it together."
+        ),
+    ] = "host"
     cpu_hard_limit: Annotated[
         bool,
         hcl.doc(
@@ -125,6 +132,7 @@ class TrioDriver(Driver[PluginConfig, TrioTaskConfig]):
             cgroup_v1_override=config.cgroup_v1_override,
             stop=tuple(config.stop),
             stop_after_driver_loss_s=config.stop_after_driver_loss,
+            private_pids=config.pid_mode == "private",
             cpu_hard_limit=config.cpu_hard_limit,
             pids_limit=config.pids_limit,
             ulimits=config.ulimit,

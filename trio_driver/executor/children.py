@@ -22,11 +22,18 @@ from trio_driver.model import Exited, Signaled, TaskExit
 class ChildExit:
     """The end of one child: `task_exit` is None while it lives."""
 
-    def __init__(self) -> None:
+    def __init__(self, status_fd: int = -1) -> None:
+        self._status_fd = status_fd
         self.task_exit: TaskExit | None = None
         self.ended = trio.Event()
 
     def set(self, status: int) -> None:
+        if (
+            self._status_fd >= 0
+        ):  # of a proxy: what it was told of its workload, unless it was killed
+            text = os.read(self._status_fd, 32)
+            os.close(self._status_fd)
+            status = int(text) if text else status
         code = os.waitstatus_to_exitcode(status)
         self.task_exit = Exited(code) if code >= 0 else Signaled(-code)
         self.ended.set()
@@ -38,9 +45,14 @@ class Children:
     def __init__(self) -> None:
         self._exits: dict[int, ChildExit] = {}
 
-    def register(self, pid: int) -> ChildExit:
-        """Tell of the end of `pid`, a child that was just forked."""
-        self._exits[pid] = child_exit = ChildExit()
+    def register(self, pid: int, *, status_fd: int = -1) -> ChildExit:
+        """Tell of the end of `pid`, a child that was just forked.
+
+        Args:
+            status_fd: where a child that is only the parent of a workload writes that one's status;
+                ours from here on.
+        """
+        self._exits[pid] = child_exit = ChildExit(status_fd)
         return child_exit
 
     def is_unreaped(self, pid: int) -> bool:

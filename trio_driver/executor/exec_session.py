@@ -90,7 +90,7 @@ def _plan(task_run: TaskRun, request: executor_pb2.ExecRequest) -> LaunchPlan:
     if not task_run.is_running:
         raise NotRunningError("the task is not running")
     if task_run.main is not None:
-        base = task_run.main.plan
+        base = task_run.main.plan_inside()
     else:
         base = task_run.launch_plan(
             "", [], env=task_run.spec.env, work_dir="", oom_score_adj=0, stdin=-1

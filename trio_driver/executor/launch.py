@@ -22,8 +22,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+from trio_driver.executor.proxy import PRIVATE, clone_flags, enter, settle, split
 from trio_driver.linux import (
     CLONE_NEWNET,
+    CLONE_NEWNS,
     Credentials,
     cgroup,
     close_all_except,
@@ -71,11 +73,23 @@ class LaunchPlan:
     for: one that cannot be set is an error."""
     oom_score_adj: int = 0
     no_new_privs: bool = False
+    private_pids: bool = False
+    """Whether to make a pid namespace, with a proxy as its first process."""
+    own_uid: int = 0
+    own_gid: int = 0
+    """The executor's, which a new user namespace does not know by itself."""
+    behind: int | None = None
+    """A proxy whose namespaces to enter, through one of our own."""
     network_path: str = ""
     """A network namespace to run in; empty: our own."""
     has_terminal: bool = False
     """Stdin is a terminal, which becomes the controlling one."""
     pass_fds: Sequence[int] = field(default_factory=tuple[int, ...])
+
+    @property
+    def has_proxy(self) -> bool:
+        """Whether a process stands between executor and workload."""
+        return self.private_pids or self.behind is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +99,8 @@ class ForkedChild:
 
     pid: int
     report: int
+    status: int = -1
+    """Of a proxy: where it writes the workload's wait status."""
 
 
 def fork_child(plan: LaunchPlan) -> ForkedChild:
@@ -93,40 +109,52 @@ def fork_child(plan: LaunchPlan) -> ForkedChild:
     Raises:
         LaunchError: the kernel refused the fork, or the pipe for the report.
     """
-    try:
-        report, child_end = os.pipe()
-    except OSError as error:
-        raise LaunchError.from_errno("pipe", "", error.errno or 0) from error
+    report, child_end = _pipe()
+    status, status_end = _pipe() if plan.has_proxy else (-1, -1)
     executor_pid = os.getpid()
     # A signal that arrived in the child before its dispositions are reset would wake the parent's loop.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
-        pid, is_born_in = _fork(plan.born_in)
+        pid, is_born_in = _fork(plan)
         if pid == 0:
-            _become_workload(plan, executor_pid, child_end, is_born_in=is_born_in)
+            _become_workload(plan, executor_pid, child_end, status_end, is_born_in=is_born_in)
     except OSError as error:
-        os.close(report)
-        raise LaunchError.from_errno("fork", "", error.errno or 0) from error
+        _close_those_open(report, status)
+        step, value = ("pid_mode", PRIVATE) if plan.private_pids else ("fork", "")
+        raise LaunchError.from_errno(step, value, error.errno or 0) from error
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        os.close(child_end)
-    return ForkedChild(pid, report)
+        _close_those_open(child_end, status_end)
+    return ForkedChild(pid, report, status)
 
 
-def _fork(cgroup_path: Path | None) -> tuple[int, bool]:
+def _pipe() -> tuple[int, int]:
+    try:
+        return os.pipe()
+    except OSError as error:
+        raise LaunchError.from_errno("pipe", "", error.errno or 0) from error
+
+
+def _close_those_open(*fds: int) -> None:
+    for fd in fds:
+        if fd >= 0:
+            os.close(fd)
+
+
+def _fork(plan: LaunchPlan) -> tuple[int, bool]:
     """Fork a child into the v2 cgroup if the kernel can; the pid as of fork(2), and whether it is
     there."""
-    if cgroup_path is None:
-        return os.fork(), False
-    cgroup_fd = os.open(cgroup_path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        return fork_into(cgroup_fd), True
-    except OSError as error:
-        if error.errno == errno.EAGAIN:  # a limit, which another way of forking would meet too
-            raise
-    finally:
-        os.close(cgroup_fd)
-    return os.fork(), False
+    flags = clone_flags() if plan.private_pids else 0
+    if plan.born_in is not None:
+        cgroup_fd = os.open(plan.born_in, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return fork_into(cgroup_fd, flags=flags), True
+        except OSError as error:
+            if error.errno == errno.EAGAIN:  # a limit, which another way of forking would meet too
+                raise
+        finally:
+            os.close(cgroup_fd)
+    return (fork_into(None, flags=flags) if flags else os.fork()), False
 
 
 def read_report(child: ForkedChild) -> LaunchError | None:
@@ -149,10 +177,14 @@ class _StepError(Exception):
 
 
 def _become_workload(
-    plan: LaunchPlan, executor_pid: int, report: int, *, is_born_in: bool
+    plan: LaunchPlan, executor_pid: int, report: int, status: int, *, is_born_in: bool
 ) -> NoReturn:
     try:
         _join_cgroups(plan, is_born_in=is_born_in)
+        _reset_signals()
+        if plan.has_proxy:
+            with _Step("pid_mode", PRIVATE):
+                executor_pid = _go_behind_proxy(plan, report, status)
         _follow(plan, executor_pid, report)
     except _StepError as error:
         os.write(report, error.report)
@@ -172,8 +204,20 @@ def _join_cgroups(plan: LaunchPlan, *, is_born_in: bool) -> None:
             cgroup.join_thread(path)
 
 
-def _follow(plan: LaunchPlan, executor_pid: int, report: int) -> None:
-    _reset_signals()
+def _go_behind_proxy(plan: LaunchPlan, report: int, status: int) -> int:
+    """Returns in the workload, with what its parent's pid is there: 1 as in a new namespace, 0 for a
+    parent outside."""
+    if plan.behind is None:
+        settle(plan.own_uid, plan.own_gid)
+        split(status, report)
+        return 1
+    mounts = enter(plan.behind)
+    split(status, report)
+    enter_namespace(mounts, CLONE_NEWNS)
+    return 0
+
+
+def _follow(plan: LaunchPlan, parent_pid: int, report: int) -> None:
     with _Step("setsid", ""):
         os.setsid()
     if plan.network_path:
@@ -195,7 +239,7 @@ def _follow(plan: LaunchPlan, executor_pid: int, report: int) -> None:
             os.setuid(plan.credentials.uid)
     with _Step("parent_death_signal", ""):
         set_parent_death_signal(signal.SIGKILL)
-    if os.getppid() != executor_pid:
+    if os.getppid() != parent_pid:
         os._exit(CHILD_FAILED)
     if plan.no_new_privs:
         with _Step("no_new_privs", ""):

@@ -370,4 +370,7 @@ class TaskRun:
             oom_score_adj=oom_score_adj,
             no_new_privs=self._containment.plan.tier is Tier.NONE,
             network_path=self.spec.network_path,
+            private_pids=self.options.private_pids,
+            own_uid=os.geteuid(),
+            own_gid=os.getegid(),
         )

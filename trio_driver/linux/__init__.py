@@ -43,7 +43,12 @@ from trio_driver.linux.kmsg import OomKill, oom_kills
 from trio_driver.linux.locks import ForeignLockError, lock_owner, try_lock
 from trio_driver.linux.namespaces import (
     CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWUSER,
     enter_namespace,
+    map_only_own_ids,
+    mount_own_proc,
     open_namespace,
 )
 from trio_driver.linux.prctl import (
@@ -88,6 +93,9 @@ from trio_driver.linux.user import Credentials, UserNotFoundError, lookup
 __all__ = [
     "CLOCK_TICKS_PER_S",
     "CLONE_NEWNET",
+    "CLONE_NEWNS",
+    "CLONE_NEWPID",
+    "CLONE_NEWUSER",
     "PIDS_LIMIT",
     "TEMPORARY_SUFFIX",
     "CgroupUsage",
@@ -127,6 +135,8 @@ __all__ = [
     "locks",
     "lookup",
     "make_controlling",
+    "map_only_own_ids",
+    "mount_own_proc",
     "name_of_signal",
     "namespaces",
     "oom_kills",

@@ -54,8 +54,9 @@ _AFTER_FORK_PARENT = ctypes.pythonapi.PyOS_AfterFork_Parent
 _AFTER_FORK_CHILD = ctypes.pythonapi.PyOS_AfterFork_Child
 
 
-def fork_into(cgroup_fd: int) -> int:
-    """As `os.fork`, with the child in the v2 cgroup behind the directory `cgroup_fd`.
+def fork_into(cgroup_fd: int | None, *, flags: int = 0) -> int:
+    """As `os.fork`, with the child in the v2 cgroup behind the directory `cgroup_fd`, and in the new
+    namespaces that `flags` name (CLONE_NEWPID and the like).
 
     Raises:
         OSError: no child was made: ENOSYS or E2BIG before Linux 5.7, EPERM under a seccomp filter,
@@ -66,7 +67,9 @@ def fork_into(cgroup_fd: int) -> int:
     if threading.active_count() > 1:
         raise OSError(errno.EDEADLK, "this process has more than one thread")
     arguments = _CloneArguments(
-        flags=CLONE_INTO_CGROUP, exit_signal=int(signal.SIGCHLD), cgroup=cgroup_fd
+        flags=flags | (0 if cgroup_fd is None else CLONE_INTO_CGROUP),
+        exit_signal=int(signal.SIGCHLD),
+        cgroup=cgroup_fd or 0,
     )
     size = ctypes.c_size_t(ctypes.sizeof(arguments))
     _BEFORE_FORK()

@@ -46,6 +46,8 @@ class TaskOptions:
     whom, how long, as in `SIGTERM group 10s`."""
     stop_after_driver_loss_s: float | None = None
     """The task is stopped when no plugin with an agent has looked after it for so many seconds."""
+    private_pids: bool = False
+    """Whether each workload has a pid namespace of its own, with which everything in it ends."""
     denied_envvars: tuple[str, ...] = ()
     """Patterns of variables that the task does not get; `*` stands for any text."""
     denied_ids: DeniedIds = field(default_factory=DeniedIds)
