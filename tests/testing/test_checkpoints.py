@@ -97,7 +97,7 @@ async def with_await_in_finally(resource: Resource) -> None:
     try:
         await resource.open()
     finally:
-        await resource.close()
+        await resource.close()  # noqa: ASYNC102 - the bug
 
 
 async def with_shield(resource: Resource) -> None:

@@ -74,7 +74,7 @@ async def test_a_process_that_lost_its_parent_is_found() -> None:
     )
     (orphan,) = children_of(os.getpid())
     os.kill(orphan, signal.SIGKILL)
-    os.waitpid(orphan, 0)
+    os.waitpid(orphan, 0)  # noqa: ASYNC222 - it is dead
 
 
 async def test_an_orphan_that_ends_by_itself_is_reaped_and_no_leak() -> None:
@@ -118,9 +118,9 @@ async def test_a_mount_below_the_directory_is_named(tmp_path: Path) -> None:
     try:
         with pytest.raises(LeakError, match=f"mount {point}"):
             async with assert_no_leaks(tmp_path, limit_s=SOON_S):
-                subprocess.run(["mount", "-t", "tmpfs", "none", str(point)], check=True)
+                subprocess.run(["mount", "-t", "tmpfs", "none", str(point)], check=True)  # noqa: ASYNC221
     finally:
-        subprocess.run(["umount", str(point)], check=False)
+        subprocess.run(["umount", str(point)], check=False)  # noqa: ASYNC221
 
 
 @pytest.mark.cgroup

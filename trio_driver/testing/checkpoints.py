@@ -129,7 +129,7 @@ class Point:
             except BaseExceptionGroup as group:
                 if (rest := group.split(lambda each: each is error)[1]) is not None:
                     raise rest from None
-            except BaseException as raised:
+            except BaseException as raised:  # noqa: ASYNC103 - only our own is kept
                 if raised is not error:
                     raise
             finally:
