@@ -83,6 +83,15 @@ def test_members_below_are_listed_too(cgroup_dir: Path, start_child: StartChild)
         assert sorted(usage.pids()) == sorted([top, below])
 
 
+def test_members_are_those_of_now_at_each_look(cgroup_dir: Path, start_child: StartChild) -> None:
+    pids: list[int] = []
+    with usage_of(cgroup_dir) as usage:
+        for _ in range(3):
+            assert sorted(usage.pids()) == sorted(pids)
+            pids.append(join(start_child, cgroup_dir))
+        assert sorted(usage.pids()) == sorted(pids)
+
+
 def test_members_of_a_threaded_cgroup_are_listed(v2_dir: Path, start_child: StartChild) -> None:
     cgroup.make(v2_dir / "threads")
     pid = join(start_child, v2_dir)

@@ -83,6 +83,8 @@ class CgroupUsage:
         self._cpu = cpu
         self._descriptors = descriptors
         self._files: dict[tuple[bool, str], KeptFile] = {}
+        # v1 repeats an old list to a descriptor that is read again within a second.
+        self._members = KeptFile(f"{run}/cgroup.procs", Descriptors(limit=0))
         self._before: tuple[bytes | None, bytes | None] | None = None
         self._run_fd = -1
 
@@ -186,11 +188,13 @@ class CgroupUsage:
 
     def _own_pids(self) -> list[int]:
         try:
-            data = self._file(self._run, "cgroup.procs").read(limit_bytes=_PIDS_BYTES) or b""
+            data = self._members.read(limit_bytes=_PIDS_BYTES)
         except OSError as error:
             if error.errno == errno.EOPNOTSUPP:
                 raise _ThreadedError from error
             raise
+        if data is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self._run))
         # The last line may be cut; 0 is a process outside our pid namespace.
         whole = data[: data.rfind(b"\n") + 1].split()
         return [pid for line in whole[:PIDS_LIMIT] if (pid := int(line))]

@@ -41,6 +41,9 @@ FULL_LOOK_S = 10.0
 DESCRIPTOR_SHARE = 4
 """Of so many descriptors that this process may have, one is kept for statistics, not more."""
 
+MAX_DESCRIPTORS = 65_536
+"""Kept where this process may have any number: those of some thousand tasks."""
+
 
 class TaskStatistics:
     """Statistics of all tasks of a plugin."""
@@ -48,7 +51,8 @@ class TaskStatistics:
     def __init__(self, compute: Compute) -> None:
         self._compute = compute
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._descriptors = Descriptors(limit // DESCRIPTOR_SHARE)
+        kept = MAX_DESCRIPTORS if limit == resource.RLIM_INFINITY else limit // DESCRIPTOR_SHARE
+        self._descriptors = Descriptors(kept)
 
     async def follow(
         self, task: KnownTask, *, interval_s: float
