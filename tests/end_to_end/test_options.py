@@ -13,6 +13,7 @@ from tests.end_to_end.test_start_errors import fails
 from tests.support.exits import assert_exited, assert_signaled
 from tests.support.host import open_host
 from tests.support.scripts import SLEEP
+from tests.support.tier import HostKind, host_of
 from trio_driver.linux import cgroup
 from trio_driver.rpc import RpcError
 
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.cgroup
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 MOUNTS = cgroup.find_mounts()
 needs_v1 = pytest.mark.skipif(not MOUNTS.v1, reason="needs cgroup v1")
+V2_KINDS = [kind for kind in (HostKind.NATIVE, HostKind.V2) if host_of(kind) is not None]
 needs_v2 = pytest.mark.skipif(MOUNTS.unified is None, reason="needs cgroup v2")
 
 
@@ -137,9 +139,12 @@ async def test_the_log_level_is_that_of_plugin_spawner_and_executor() -> None:
 @needs_root
 @needs_v2
 @pytest.mark.parametrize("absolute", [True, False])
-async def test_a_task_runs_in_a_cgroup_of_its_own_below_the_v2_override(absolute: bool) -> None:
+@pytest.mark.parametrize("kind", V2_KINDS)
+async def test_a_task_runs_in_a_cgroup_of_its_own_below_the_v2_override(
+    absolute: bool, kind: HostKind
+) -> None:
     with own_cgroup(MOUNTS.unified) as path:
-        async with open_host() as host:
+        async with open_host(kind=kind) as host:
             override = str(path) if absolute else path.name
             task = host.task("sleep", "600", config={"cgroup_v2_override": override})
             await host.start(task)
