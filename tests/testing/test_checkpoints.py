@@ -184,6 +184,18 @@ async def test_what_cannot_be_given_up_is_passed_over() -> None:
         assert threads == before + 1 or "scenario" in point.place, point
 
 
+async def test_no_exception_comes_from_where_trio_itself_relies_on_none() -> None:
+    lock = trio.Lock()
+
+    async def scenario() -> None:
+        async with lock:
+            pass
+
+    for point in every_checkpoint(Fault.RAISE):
+        await point.run(scenario)
+        assert not lock.locked(), point
+
+
 async def test_another_error_of_the_scenario_comes_out_and_names_the_checkpoint() -> None:
     async def scenario() -> None:
         try:

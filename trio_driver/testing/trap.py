@@ -71,9 +71,9 @@ def raise_in(task: trio.lowlevel.Task, error: BaseException) -> bool:
     """Let `error` come out of what the task waits for; False when that cannot be given up."""
     abort = task._abort_func  # pyright: ignore[reportPrivateUsage]
     if abort is None:
-        if task._next_send != outcome.Value(None):  # pyright: ignore[reportPrivateUsage]
-            return False
         # It only lets others run, and is to go on.
+        if task._next_send != outcome.Value(None) or not is_at_checkpoint(task):  # pyright: ignore[reportPrivateUsage]
+            return False
         task._next_send = outcome.Error(error)  # pyright: ignore[reportPrivateUsage]
         return True
     was_taken = False
@@ -88,6 +88,18 @@ def raise_in(task: trio.lowlevel.Task, error: BaseException) -> bool:
     task._abort_func = None  # pyright: ignore[reportPrivateUsage]
     trio.lowlevel.reschedule(task, outcome.Error(error))
     return True
+
+
+def is_at_checkpoint(task: trio.lowlevel.Task) -> bool:
+    """Whether the task is in `trio.lowlevel.checkpoint`, from which a cancellation may come.
+
+    From `cancel_shielded_checkpoint` nothing does, and Trio's own locks and queues rely on it.
+    """
+    names = [
+        (frame.f_globals.get("__name__", "").partition(".")[0], frame.f_code.co_name)
+        for frame, _ in task.iter_await_frames()
+    ]
+    return ("trio", "checkpoint") in names[-3:]
 
 
 def place_of(task: trio.lowlevel.Task) -> str:
