@@ -295,7 +295,6 @@ PUBLIC_NAMES: dict[str, list[str]] = {
         "run_executor",
         "try_task",
     ],
-    "trio_driver.testing.gallery": ["EXHIBITS", "Exhibit", "Trial", "try_exhibit"],
     "trio_driver.testing": [
         "ContractError",
         "DriverHost",
