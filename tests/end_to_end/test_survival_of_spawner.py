@@ -174,6 +174,15 @@ async def test_a_spawner_killed_at_the_fork_is_replaced_and_the_task_starts_once
         await host.becomes(executors=1, workloads=1)
 
 
+async def test_a_spawner_killed_while_it_starts_is_started_once_more() -> None:
+    async with open_host(FAULTY) as host:
+        host.faults.arm(Fault(role="spawner", event="socket.bind"))
+        task = host.sh(SLEEP)
+        await host.start(task)
+        assert not host.faults.is_armed, "a spawner was killed"
+        await host.becomes(executors=1, workloads=1)
+
+
 async def test_files_of_a_killed_spawner_are_removed_by_the_next_plugin() -> None:
     async with open_host() as host:
         await host.start(host.sh("exit 0"))

@@ -78,6 +78,6 @@ if __name__ == "__main__":
         open_state_directory(Path(directory)),
         build,
         run_executor,
-        lambda: None,
+        lambda _directory: None,
         ready_fd=int(ready_fd),
     )

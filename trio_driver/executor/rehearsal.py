@@ -15,7 +15,6 @@ Rules:
 import logging
 import os
 import socket
-import tempfile
 from functools import partial
 from pathlib import Path
 
@@ -65,15 +64,18 @@ class _EmptyBody:
         pass
 
 
-def rehearse(body: TaskBody) -> None:
-    """Run one executor's life in this process, which must have one thread and no children."""
+def rehearse(body: TaskBody, directory: Path) -> None:
+    """Run an executor's life in this process, which must have one thread and no children.
+
+    Args:
+        directory: is empty, and whoever made it removes it with all that is in it.
+    """
     level = LOGGER.level
     LOGGER.setLevel(logging.CRITICAL)
     try:
         body.warm_up()
         for _ in range(REHEARSALS):
-            with tempfile.TemporaryDirectory(prefix="trio-driver-") as directory:
-                _rehearse_in(Path(directory), body)
+            _rehearse_in(directory, body)
     except Exception as error:
         logging.getLogger("trio_driver.spawner").warning("the rehearsal failed: %r", error)
     finally:
@@ -81,7 +83,7 @@ def rehearse(body: TaskBody) -> None:
 
 
 def _rehearse_in(directory: Path, body: TaskBody) -> None:
-    state = open_state_directory(directory / "state")
+    state = open_state_directory(directory)
     request = SpawnRequest(
         task_id="rehearsal",
         alloc_id="rehearsal",
@@ -100,6 +102,7 @@ def _rehearse_in(directory: Path, body: TaskBody) -> None:
     )
     with run.reserve_exit() as write_exit:
         trio.run(partial(_play, executor, ours, theirs, write_exit))
+    run.remove()
 
 
 def _stay() -> None:

@@ -128,14 +128,16 @@ class Spawner:
         """
         data = encode(request)
         async with self._turn:
+            why = ""
             for attempt in (1, 2):
                 try:
                     await self._connect()
                     return await self._ask(data)
                 except (OSError, MessageError, _GoneError, trio.TooSlowError) as error:
-                    LOGGER.warning("replaces the spawner, attempt %d: %r", attempt, error)
+                    why = str(error) or type(error).__name__
+                    LOGGER.warning("replaces the spawner, attempt %d: %s", attempt, why)
                     await self._kill()
-            raise SpawnError(f"no spawner answers; see {self._log_path}")
+            raise SpawnError(f"no spawner answers: {why}; see {self._log_path}")
 
     async def keep(self, live_tasks: AsyncValue[int]) -> None:
         """While tasks run, start another spawner as soon as there is none; until cancelled.
@@ -149,7 +151,7 @@ class Spawner:
                 async with self._turn:
                     await self._connect()
                     pidfd = os.dup(self._pidfd)
-            except (OSError, SpawnError) as error:
+            except (OSError, SpawnError, _GoneError) as error:
                 LOGGER.error("cannot start a spawner while tasks run: %s", error)
                 await trio.sleep(RETRY_S)
                 continue
@@ -232,9 +234,7 @@ class Spawner:
         async with trio.lowlevel.FdStream(ready) as stream:
             answer = await stream.receive_some(1)
         if not answer:
-            raise SpawnError(
-                f"the spawner ended before it was ready; the end of {self._log_path}: {self._last_log_line()}"
-            )
+            raise _GoneError(f"it ended before it was ready: {self._last_log_line()}")
         if answer != READY:
             LOGGER.debug("another spawner of this build already listens")
 

@@ -3,6 +3,7 @@
     spawner-<build>.lock      held by the spawner of that build for as long as it lives
     spawner-<build>.socket    plugins ask there
     spawner-<build>.log       its stdout and stderr, made by the plugin that starts it
+    spawner-<build>.stage/    where it rehearses, before it listens
 
 Rules:
 - What is removed is removed under the lock: a spawner that starts meanwhile finds it held, and the
@@ -11,6 +12,7 @@ Rules:
   there and is read by somebody; it is stale when it is old.
 """
 
+import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -36,6 +38,10 @@ def log_path_of(state: StateDirectory, build: str) -> Path:
     return state.path / f"spawner-{build}.log"
 
 
+def stage_path_of(state: StateDirectory, build: str) -> Path:
+    return state.path / f"spawner-{build}.stage"
+
+
 def files_of(state: StateDirectory, build: str) -> list[Path]:
     """The files of the build's spawner that there are."""
     paths = (lock_path_of, socket_path_of, log_path_of)
@@ -54,6 +60,7 @@ def remove_files(state: StateDirectory, build: str) -> bool:
     with suppress(FileNotFoundError), try_hold_fence(lock_path_of(state, build)) as is_held:
         if is_held:
             # The lock last: until then nobody else has the name.
+            shutil.rmtree(stage_path_of(state, build), ignore_errors=True)
             for path in (socket_path_of, log_path_of, lock_path_of):
                 path(state, build).unlink(missing_ok=True)
             return True

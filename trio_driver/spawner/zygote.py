@@ -20,11 +20,14 @@ Must not know: Trio, RPCs, what an executor does.
 import logging
 import os
 import select
+import shutil
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
 
 from trio_driver.linux import (
     ProcessId,
@@ -33,7 +36,7 @@ from trio_driver.linux import (
     set_child_subreaper,
     set_name,
 )
-from trio_driver.spawner.files import lock_path_of, log_path_of, socket_path_of
+from trio_driver.spawner.files import lock_path_of, log_path_of, socket_path_of, stage_path_of
 from trio_driver.spawner.home import enter_home, leave_home
 from trio_driver.spawner.messages import (
     MAX_MESSAGE_BYTES,
@@ -74,15 +77,15 @@ def run_spawner(
     state: StateDirectory,
     build: str,
     run_executor: RunExecutor,
-    rehearse: Callable[[], None],
+    rehearse: Callable[[Path], None],
     *,
     ready_fd: int,
 ) -> None:
     """Be the spawner of `build` until no plugin is connected and no executor lives.
 
-    `rehearse` is called once before the first fork, to do what every fork would otherwise do first;
-    the socket gets its name afterwards, so that no request waits for it. One byte on `ready_fd`
-    tells whether this process listens or another one already does.
+    `rehearse` is called once before the first fork, with an empty directory of ours, to do what
+    every fork would otherwise do first; the socket gets its name afterwards, so that no request
+    waits for it. One byte on `ready_fd` tells whether this process listens or another one does.
     """
     lock_path = lock_path_of(state, build)
     fence = Fence.try_take(lock_path)
@@ -94,7 +97,8 @@ def run_spawner(
     home = enter_home()
     path = socket_path_of(state, build)
     path.unlink(missing_ok=True)
-    rehearse()
+    with _stage(state, build) as directory:
+        rehearse(directory)
     fillers = keep_pages_shared()
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK) as listener:
         listener.bind(str(path))
@@ -107,6 +111,18 @@ def run_spawner(
     log_path_of(state, build).unlink(missing_ok=True)  # ended as it should: nobody will read it
     lock_path.unlink(missing_ok=True)
     leave_home(home)
+
+
+@contextmanager
+def _stage(state: StateDirectory, build: str) -> Generator[Path]:
+    """An empty directory for the length of the block; what a killed spawner left of it is removed."""
+    path = stage_path_of(state, build)
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(mode=0o700)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _tell_starter(ready_fd: int, word: bytes) -> bool:
