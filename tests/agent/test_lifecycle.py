@@ -40,7 +40,8 @@ async def test_the_restart_policy_starts_a_failed_task_again(agent: Agent) -> No
     state = await allocation.when_dead()
     assert state.failed
     assert state.restarts == 2
-    assert [event.detail("exit_code") for event in state.of_type("Terminated")] == ["1"] * 3
+    # Nomad keeps the last ten events, and each run has five with ours.
+    assert {event.detail("exit_code") for event in state.of_type("Terminated")} == {"1"}
     assert await allocation.output(until=b"start\n" * 3) == b"start\n" * 3
 
 
