@@ -50,6 +50,8 @@ def test_a_running_task_is_shown_with_all_that_belongs_to_it(sandbox: Sandbox) -
     [child] = [process for process in run["workload"] if process["command"] == ["sleep", "86399"]]
     assert main["command"][1:] == ["-c", script]
     assert child["parent"] == main["pid"]
+    memory = (spawner["pss_bytes"], run["executor_pss_bytes"], main["pss_bytes"])
+    assert all(0 < each < 100_000_000 for each in memory), memory
     for pid in (spawner["pid"], run["executor_pid"], main["pid"], child["pid"]):
         assert str(pid) in tree
     assert "sh committed" in tree

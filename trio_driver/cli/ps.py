@@ -71,10 +71,12 @@ def tree_of(snapshot: Snapshot, *, now_s: float) -> Tree:
     """The tree for people: plugins, each spawner with its executors, then runs without one."""
     tree = Tree(Text(snapshot.state_dir, style="bold"))
     for plugin in snapshot.plugins:
-        tree.add(_line("plugin", plugin.pid, short(plugin.command)))
+        tree.add(_line("plugin", plugin.pid, short(plugin.command), plugin.pss_bytes))
     shown: set[str] = set()
     for spawner in snapshot.spawners:
-        branch = tree.add(_line("spawner", spawner.pid, f"build {spawner.build}"))
+        branch = tree.add(
+            _line("spawner", spawner.pid, f"build {spawner.build}", spawner.pss_bytes)
+        )
         for run in snapshot.runs:
             if run.spawner_pid == spawner.pid:
                 shown.add(run.name)
@@ -103,6 +105,7 @@ def _add_run(tree: Tree, run: RunView, now_s: float) -> None:
         text.append(f" {age(now_s - since_s)}", style="dim")
     if run.alloc_id:
         text.append(f"  alloc {run.alloc_id[:8]}", style="dim")
+    text.append_text(_memory(run.executor_pss_bytes))
     branch = tree.add(text)
     _add_processes(branch, run.workload, "workload")
 
@@ -122,13 +125,22 @@ def _add_processes(tree: Tree, processes: Sequence[ProcessView], label: str) -> 
         else:
             branch = tree
         branches[process.pid] = branch.add(
-            _line(label if branch is tree else "", process.pid, short(process.command))
+            _line(
+                label if branch is tree else "",
+                process.pid,
+                short(process.command),
+                process.pss_bytes,
+            )
         )
 
 
-def _line(label: str, pid: int, detail: str = "") -> Text:
+def _line(label: str, pid: int, detail: str = "", pss_bytes: int | None = None) -> Text:
     parts = [(f"{label} ", "bold") if label else "", str(pid), f"  {detail}" if detail else ""]
-    return Text.assemble(*parts)
+    return Text.assemble(*parts, _memory(pss_bytes))
+
+
+def _memory(pss_bytes: int | None) -> Text:
+    return Text("" if pss_bytes is None else f"  {pss_bytes / 1e6:.1f} MB", style="dim")
 
 
 def short(command: Sequence[str]) -> str:

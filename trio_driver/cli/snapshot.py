@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypedDict
 
 import msgspec
+import psutil
 
 from trio_driver.goplugin import NOMAD_COOKIE_NAME
 from trio_driver.linux import boot_id, cgroup, descendants_of, is_alive, parent_of
@@ -45,6 +46,9 @@ class ProcessView(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     parent: int | None
     command: tuple[str, ...] = ()
+    pss_bytes: int | None = None
+    """Memory, with a page that n processes share as 1/n of a page for each; None where that cannot be
+    read."""
 
 
 class SpawnerView(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +56,7 @@ class SpawnerView(msgspec.Struct, frozen=True, kw_only=True):
 
     pid: int
     build: str
+    pss_bytes: int | None = None
 
 
 class RunView(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +69,7 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     alloc_id: str = ""
     driver: str = ""
     executor_pid: int | None = None
+    executor_pss_bytes: int | None = None
     spawner_pid: int | None = None
     plugin_pid: int | None = None
     containment: str | None = None
@@ -112,7 +118,8 @@ def _plugins() -> list[ProcessView]:
 def _spawners(state_dir: Path) -> Iterator[SpawnerView]:
     for path in sorted(state_dir.glob("spawner-*.lock")):
         if (pid := fence_owner(path)) is not None:
-            yield SpawnerView(pid=pid, build=path.stem.removeprefix("spawner-"))
+            build = path.stem.removeprefix("spawner-")
+            yield SpawnerView(pid=pid, build=build, pss_bytes=_pss_bytes(pid))
 
 
 def view_run(run: Run) -> RunView:
@@ -134,6 +141,7 @@ def view_run(run: Run) -> RunView:
         alloc_id=record.alloc_id,
         driver=record.driver,
         executor_pid=record.pid if alive else None,
+        executor_pss_bytes=_pss_bytes(record.pid) if alive else None,
         spawner_pid=parent_of(record.pid) if alive else None,
         plugin_pid=record.plugin_pid,
         containment=record.containment.tier.value if record.containment else None,
@@ -174,4 +182,11 @@ def _process(pid: int) -> ProcessView:
     except OSError:
         words = []
     command = tuple(word.decode(errors="replace") for word in words[:-1])
-    return ProcessView(pid=pid, parent=parent_of(pid), command=command)
+    return ProcessView(pid=pid, parent=parent_of(pid), command=command, pss_bytes=_pss_bytes(pid))
+
+
+def _pss_bytes(pid: int) -> int | None:
+    try:
+        return psutil.Process(pid).memory_full_info().pss
+    except psutil.Error:
+        return None  # it has ended, or belongs to somebody else
