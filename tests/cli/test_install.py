@@ -159,8 +159,11 @@ def test_a_program_that_another_user_could_change_is_refused(
 def test_a_program_that_does_not_start_is_not_installed(
     sandbox: Sandbox, program: Path, plugins: Path
 ) -> None:
-    # It runs in its user's environment, which has the package, and not in an agent's.
-    program.write_text(f"#!{sys.executable}\nfrom trio_driver.cli.main import main\n\nmain()\n")
+    # It knows its command line, and nothing else.
+    program.write_text(
+        f"#!{sys.executable}\nimport sys\nfrom trio_driver.cli.main import main\n\n"
+        "if len(sys.argv) == 1:\n    sys.exit(3)\nmain()\n"
+    )
     command = [str(program), "install", "--plugin-dir", str(plugins)]
     result = sandbox.run_command(command)
     assert result.returncode == 1

@@ -1,6 +1,7 @@
 """Lifetimes in one process: what was opened, and a way out on which nobody closes it."""
 
 import os
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -79,24 +80,29 @@ async def broken_missing_kill(directory: Path) -> None:
     and each error path must call `Kill()`. The author of the second one did not, and nobody sees it
     before the disk is full. Structure is the cure, not care.
     """
-    executor = await trio.lowlevel.open_process(["sleep", "1000"])
+    executor = subprocess.Popen(["sleep", "1000"])  # noqa: ASYNC220
     await _store_state(directory)
     try:
         await _launch(directory)
     except Exception:
-        await _end(executor)  # noqa: ASYNC120 - it has its own shield
+        _kill(executor)
         raise
-    await _end(executor)
+    _kill(executor)
 
 
 async def sound_missing_kill(directory: Path) -> None:
     """One block that owns the executor, whatever happens in it."""
-    executor = await trio.lowlevel.open_process(["sleep", "1000"])
+    executor = subprocess.Popen(["sleep", "1000"])  # noqa: ASYNC220
     try:
         await _store_state(directory)
         await _launch(directory)
     finally:
-        await _end(executor)  # noqa: ASYNC102 - it has its own shield
+        _kill(executor)
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    process.kill()
+    process.wait()
 
 
 async def _store_state(directory: Path) -> None:
