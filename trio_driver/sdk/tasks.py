@@ -206,7 +206,8 @@ class Tasks:
         if record is None or state is None or state is RunState.PROVISIONAL:
             return None
         task = self._known[record.task_id] = KnownTask(run, record, commit)
-        if task_exit is not None:
+        # An executor that has written its exit record still has a last word to say.
+        if task_exit is not None and not is_alive(record.process):
             task.exit = task_exit
             task.ended.set()
             return task
