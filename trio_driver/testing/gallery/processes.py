@@ -11,8 +11,6 @@ from trio_driver.linux import children_of
 from trio_driver.testing.checkpoints import Fault
 from trio_driver.testing.gallery.exhibit import Exhibit
 
-REAP_LIMIT_S = 5.0
-
 
 async def broken_owner_is_killed(directory: Path) -> None:
     """SIGKILL of the owner, and the workload lives.
@@ -51,26 +49,44 @@ async def broken_group_kill(directory: Path) -> None:
     `setsid` is all that it takes: a daemon does it, and a hostile task does. Groups and sessions are
     for terminals; they hold nobody.
     """
-    process = subprocess.Popen(  # noqa: ASYNC220
-        ["/bin/sh", "-c", "setsid sleep 1000 & wait"], start_new_session=True
-    )
-    await _has_child(process.pid)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process = _with_daemon()
+    try:
+        await _daemon_runs(process)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        _close(process)
 
 
 async def sound_group_kill(directory: Path) -> None:
     """Whoever is below is killed, again until there is nobody: this process adopts them (a cgroup is
     the stronger way)."""
-    process = subprocess.Popen(  # noqa: ASYNC220
-        ["/bin/sh", "-c", "setsid sleep 1000 & wait"], start_new_session=True
-    )
+    process = _with_daemon()
     try:
-        await _has_child(process.pid)
+        await _daemon_runs(process)
     finally:
         process.kill()
         process.wait()
         _kill_children()
+        _close(process)
+
+
+def _with_daemon() -> "subprocess.Popen[bytes]":
+    """A shell and a child that leaves its session, and then says so."""
+    script = "setsid sh -c 'echo; exec sleep 1000 >/dev/null' & wait"
+    return subprocess.Popen(
+        ["/bin/sh", "-c", script], stdout=subprocess.PIPE, start_new_session=True
+    )
+
+
+def _close(process: "subprocess.Popen[bytes]") -> None:
+    assert process.stdout is not None
+    process.stdout.close()
+
+
+async def _daemon_runs(process: "subprocess.Popen[bytes]") -> None:
+    assert process.stdout is not None
+    await trio.lowlevel.wait_readable(process.stdout.fileno())
 
 
 def _kill_children() -> None:
@@ -78,12 +94,6 @@ def _kill_children() -> None:
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-
-
-async def _has_child(pid: int) -> None:
-    with trio.fail_after(REAP_LIMIT_S):
-        while not children_of(pid):
-            await trio.sleep(0.005)
 
 
 async def broken_zombie(directory: Path) -> None:
