@@ -11,11 +11,9 @@ Rules:
 """
 
 import argparse
-import contextlib
 import inspect
 import json
 import os
-import signal
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,13 +26,11 @@ import trio
 from trio_driver.sdk import Driver
 from trio_driver.testing.claims import CLAIMS, Claim, Tasks
 from trio_driver.testing.driver_host import open_driver_host
-from trio_driver.testing.leaks import Snapshot, adopting
+from trio_driver.testing.leaks import Snapshot, adopting, end_processes_since
 
 CLAIM_LIMIT_S = 60.0
 
 LEFTOVERS_LIMIT_S = 10.0
-
-PAUSE_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,18 +122,9 @@ async def judge(
                     await claim(host, tasks)
         except Exception as error:
             problem = describe(error)
-        await _end_leftovers(before)
+        with trio.move_on_after(LEFTOVERS_LIMIT_S):
+            await end_processes_since(before)
     return Verdict(f"{claim.__name__}: {text}", problem)
-
-
-async def _end_leftovers(before: Snapshot) -> None:
-    """Kill what a broken driver left, so that no claim meets what another one started."""
-    with trio.move_on_after(LEFTOVERS_LIMIT_S):
-        while pids := Snapshot.of_processes().new_pids_since(before):
-            for pid in pids:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)  # below us: its pid is not given to another one
-            await trio.sleep(PAUSE_S)
 
 
 def describe(error: BaseException) -> str:

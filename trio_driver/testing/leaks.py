@@ -15,6 +15,7 @@ Rules:
 import contextlib
 import gc
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -120,6 +121,18 @@ def adopting() -> Generator[None]:
         yield
     finally:
         set_child_subreaper(before)
+
+
+async def end_processes_since(before: Snapshot) -> None:
+    """Kill what is below this process and was not there `before`, until none of it is left.
+
+    If cancelled, what was killed stays killed.
+    """
+    while pids := Snapshot.of_processes().new_pids_since(before):
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)  # below us: its pid is not given to another one
+        await trio.sleep(PAUSE_S)
 
 
 def _processes() -> dict[object, str]:

@@ -5,10 +5,7 @@ Rules:
 - Whatever a broken version leaves is ended after each run: the next one begins with nothing.
 """
 
-import contextlib
 import gc
-import os
-import signal
 import tempfile
 import warnings
 from collections.abc import Awaitable, Callable
@@ -18,7 +15,13 @@ from pathlib import Path
 import trio
 
 from trio_driver.testing.checkpoints import Fault, Point, every_checkpoint
-from trio_driver.testing.leaks import LeakError, Snapshot, adopting, assert_no_leaks
+from trio_driver.testing.leaks import (
+    LeakError,
+    Snapshot,
+    adopting,
+    assert_no_leaks,
+    end_processes_since,
+)
 
 Scenario = Callable[[Path], Awaitable[None]]
 """What is tried, with an empty directory to work in."""
@@ -28,8 +31,6 @@ RUN_LIMIT_S = 5.0
 
 LEAK_LIMIT_S = 1.0
 """What goes by itself is gone by then."""
-
-PAUSE_S = 0.005
 
 
 def sees_nothing(_directory: Path) -> str | None:
@@ -101,11 +102,7 @@ async def _run(exhibit: Exhibit, scenario: Scenario, point: Point, directory: Pa
 
 
 async def _end_leftovers(before: Snapshot) -> None:
-    while pids := Snapshot.of_processes().new_pids_since(before):
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)  # below us: its pid is not given to another one
-        await trio.sleep(PAUSE_S)
+    await end_processes_since(before)
     with warnings.catch_warnings():
         # What was left open says so when it is collected: here, and not in whatever comes next.
         warnings.simplefilter("ignore", ResourceWarning)
